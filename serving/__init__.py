@@ -1,0 +1,1 @@
+"""Answers and HTTP on top of a finished index."""
