@@ -38,7 +38,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: $(INSTALL_INPUTS) | $(BIN)/python
-	@echo 'Installing Folioscope and what it needs (about 200 MB of downloads the first time)'
+	@echo 'Installing Folioscope and what it needs (about 370 MB of downloads the first time)'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
