@@ -1,0 +1,36 @@
+"""Draw the sample documents and write their questions.
+
+    python data/make_samples.py [--out data]
+
+The same versions of PyMuPDF and Pillow write the same bytes every time; other versions draw
+the same pages. Everything in the documents is invented.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from samples import report
+
+DRAWINGS = {
+    "tarnfield-annual-report-2024.pdf": report.draw,
+}
+
+
+def make(out: Path) -> None:
+    """Write ``documents/`` and ``questions.jsonl`` under ``out``."""
+    documents = out / "documents"
+    documents.mkdir(parents=True, exist_ok=True)
+    for name, draw in DRAWINGS.items():
+        draw(documents / name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Draw the sample documents.")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    make(parser.parse_args().out)
+
+
+if __name__ == "__main__":
+    main()
