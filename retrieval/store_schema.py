@@ -1,0 +1,363 @@
+"""How pages and documents are laid out in Lance rows, and how they are read back.
+
+Three tables, so that work on one does not rewrite another: ``pages`` holds the heavy
+multivectors and is only appended to, ``texts`` holds what BM25 searches and is small enough
+to be rewritten when its index is merged, ``documents`` holds one row a source.
+
+Each binary column carries a CRC-32 seeded with the page id: a flipped byte, or a row that
+was swapped for another, is found when the row is used rather than shown as an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from retrieval.errors import StorageError
+from retrieval.types import (
+    DocumentInfo,
+    FloatArray,
+    MetadataValue,
+    PageContent,
+    PageWords,
+)
+
+PAGES = pa.schema(
+    [
+        ("page_id", pa.int64()),
+        ("doc_id", pa.int64()),
+        ("number", pa.int32()),
+        ("n_patches", pa.int32()),
+        ("n_vectors", pa.int32()),
+        ("scale", pa.float32()),
+        ("patches", pa.large_binary()),
+        ("patches_crc", pa.uint32()),
+        ("content", pa.large_binary()),
+        ("content_crc", pa.uint32()),
+        ("vectors", pa.large_binary()),
+        ("vectors_crc", pa.uint32()),
+    ]
+)
+TEXTS = pa.schema([("page_id", pa.int64()), ("doc_id", pa.int64()), ("text", pa.string())])
+DOCUMENTS = pa.schema(
+    [
+        ("doc_id", pa.int64()),
+        ("source", pa.string()),
+        ("sha256", pa.string()),
+        ("media_type", pa.string()),
+        ("title", pa.string()),
+        ("pages", pa.int32()),
+        ("bytes", pa.int64()),
+        ("metadata", pa.string()),
+        ("flags", pa.list_(pa.string())),
+        ("context", pa.string()),
+    ]
+)
+TABLES: Mapping[str, pa.Schema] = {"pages": PAGES, "texts": TEXTS, "documents": DOCUMENTS}
+DIRECTORY_COLUMNS = ("page_id", "doc_id", "number", "n_patches", "n_vectors")
+_FRACTION = 65535.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PageRow:
+    """What a build hands the store for one page.
+
+    ``codes`` is ``[n, d]``, int8 or float16 as the index's compression says, and
+    ``codes / scale`` are the vectors' values; ``patch_boxes`` is ``[n, 4] float32`` page
+    fractions; ``page_vectors`` is ``[k, d] float32``, the pooled vectors of the coarse stage.
+    The content's image is not stored.
+    """
+
+    content: PageContent
+    codes: NDArray[Any]
+    scale: float
+    patch_boxes: FloatArray
+    page_vectors: FloatArray
+    bm25_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """One source as the index knows it. ``pages`` counts the pages that were stored."""
+
+    doc_id: int
+    source: str
+    sha256: str
+    media_type: str
+    title: str
+    pages: int
+    bytes: int
+    metadata: Mapping[str, MetadataValue]
+    flags: tuple[str, ...]
+    context: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PageRecord:
+    """What is shown of a hit: the page without its multivectors.
+
+    ``patch_boxes[i]`` (``[n, 4] float32``) is the place of patch i. Boxes were rounded to
+    1/65535 of the page.
+    """
+
+    page_id: int
+    doc_id: int
+    number: int
+    label: str
+    width: float
+    height: float
+    words: PageWords
+    patch_boxes: FloatArray
+    text_source: str
+    outline: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RaggedPatches:
+    """Multivectors of k pages: page i owns ``codes[starts[i]:starts[i + 1]]``.
+
+    ``codes`` is ``[N, d]`` int8 or float16, ``starts`` ``[k + 1] int64``, ``scales``
+    ``[k] float32``; the values are ``codes / scales`` of their page.
+    """
+
+    codes: NDArray[Any]
+    starts: NDArray[np.int64]
+    scales: FloatArray
+
+    @property
+    def scale(self) -> float:
+        """The one scale that all these pages share (1 if there are none).
+
+        Raises ``StorageError`` if they differ: then use ``scales``.
+        """
+        if len(self.scales) == 0:
+            return 1.0
+        first = float(self.scales[0])
+        if not np.all(self.scales == self.scales[0]):
+            raise StorageError("these pages were quantised with different scales; use .scales")
+        return first
+
+
+def code_dtype(compression: str) -> np.dtype[Any]:
+    """The dtype of stored codes under an index's compression ("int8", "float16", ...)."""
+    if compression.startswith("int8"):
+        return np.dtype(np.int8)
+    if compression.startswith(("float16", "fp16")):
+        return np.dtype(np.float16)
+    raise StorageError(f"unknown compression '{compression}'; known: int8, float16")
+
+
+def crc(page_id: int, *parts: bytes) -> int:
+    """CRC-32 over ``parts``, seeded with the page they belong to."""
+    value = zlib.crc32(struct.pack("<q", page_id))
+    for part in parts:
+        value = zlib.crc32(part, value)
+    return value
+
+
+def encode_page(page_id: int, doc_id: int, row: PageRow, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """The ``pages`` row of one page. Raises ``ValueError`` on arrays of the wrong shape."""
+    n = len(row.codes)
+    if row.codes.ndim != 2 or row.codes.dtype != dtype:
+        raise ValueError(
+            f"codes must be [n, d] {dtype}, not {row.codes.shape} {row.codes.dtype} "
+            f"(page {row.content.number})"
+        )
+    if row.patch_boxes.shape != (n, 4):
+        raise ValueError(f"patch_boxes must be [{n}, 4], not {row.patch_boxes.shape}")
+    patches = np.ascontiguousarray(row.codes).tobytes()
+    content = _pack_content(row.content, row.patch_boxes)
+    vectors = np.ascontiguousarray(row.page_vectors, dtype=np.float16).tobytes()
+    number = row.content.number
+    return {
+        "page_id": page_id,
+        "doc_id": doc_id,
+        "number": number,
+        "n_patches": n,
+        "n_vectors": len(row.page_vectors),
+        "scale": row.scale,
+        "patches": patches,
+        "patches_crc": crc(page_id, patches, np.float32(row.scale).tobytes()),
+        "content": content,
+        "content_crc": crc(page_id, content),
+        "vectors": vectors,
+        "vectors_crc": crc(page_id, vectors),
+    }
+
+
+def quantise_boxes(boxes: FloatArray) -> NDArray[np.uint16]:
+    """Page fractions ``[n, 4]`` as 16-bit steps; values outside the page are clipped to it."""
+    clean = np.nan_to_num(np.asarray(boxes, np.float32))
+    return np.rint(np.clip(clean, 0.0, 1.0) * _FRACTION).astype(np.uint16)
+
+
+def _pack_content(content: PageContent, patch_boxes: FloatArray) -> bytes:
+    words = content.words
+    head = json.dumps(
+        {
+            "label": content.label,
+            "size": [content.width, content.height],
+            "source": content.text_source,
+            "outline": content.outline,
+            "flags": list(content.flags),
+            "words": list(words.texts),
+        },
+        ensure_ascii=True,
+        separators=(",", ":"),
+    ).encode("ascii")
+    body = (
+        struct.pack("<III", len(head), len(words), len(patch_boxes)),
+        head,
+        quantise_boxes(words.boxes).tobytes(),
+        np.asarray(words.lines, np.int32).tobytes(),
+        # Often the same boxes again: deflate's window makes the repetition cheap.
+        quantise_boxes(patch_boxes).tobytes(),
+    )
+    return zlib.compress(b"".join(body), 1)
+
+
+def decode_content(page_id: int, doc_id: int, number: int, data: bytes) -> PageRecord:
+    """The record that ``encode_page`` packed. Raises ``StorageError`` if it cannot be read."""
+    try:
+        raw = zlib.decompress(data)
+        n_head, n_words, n_patches = struct.unpack_from("<III", raw)
+        at = 12 + n_head
+        head = json.loads(raw[12:at])
+        boxes = np.frombuffer(raw, np.uint16, n_words * 4, at).reshape(n_words, 4)
+        at += boxes.nbytes
+        lines = np.frombuffer(raw, np.int32, n_words, at).copy()
+        at += lines.nbytes
+        patches = np.frombuffer(raw, np.uint16, n_patches * 4, at).reshape(n_patches, 4)
+        scale = np.float32(1 / _FRACTION)
+        return PageRecord(
+            page_id=page_id,
+            doc_id=doc_id,
+            number=number,
+            label=head["label"],
+            width=head["size"][0],
+            height=head["size"][1],
+            words=PageWords(tuple(head["words"]), boxes * scale, lines),
+            patch_boxes=patches * scale,
+            text_source=head["source"],
+            outline=head["outline"],
+            flags=tuple(head["flags"]),
+        )
+    except (zlib.error, struct.error, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"page {number} of document {doc_id} cannot be read back ({error}); "
+            "run `folioscope index verify`"
+        ) from error
+
+
+def clean_text(text: str) -> str:
+    """``text`` as Arrow can store it: lone surrogates, which UTF-8 cannot hold, replaced."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def encode_document(doc_id: int, info: DocumentInfo, pages: int, context: str) -> DocumentRow:
+    """The stored form of a source of which ``pages`` pages were written."""
+    return DocumentRow(
+        doc_id=doc_id,
+        source=clean_text(info.source),
+        sha256=info.sha256,
+        media_type=info.media_type,
+        title=clean_text(info.title),
+        pages=pages,
+        bytes=info.bytes,
+        metadata={
+            clean_text(key): clean_text(value) if isinstance(value, str) else value
+            for key, value in info.metadata.items()
+        },
+        flags=tuple(info.flags),
+        context=clean_text(context),
+    )
+
+
+def document_to_row(document: DocumentRow) -> dict[str, Any]:
+    """The ``documents`` row of a document."""
+    return {
+        "doc_id": document.doc_id,
+        "source": document.source,
+        "sha256": document.sha256,
+        "media_type": document.media_type,
+        "title": document.title,
+        "pages": document.pages,
+        "bytes": document.bytes,
+        "metadata": json.dumps(dict(document.metadata), sort_keys=True),
+        "flags": list(document.flags),
+        "context": document.context,
+    }
+
+
+def documents_from_arrow(table: pa.Table) -> dict[int, DocumentRow]:
+    """The documents in ``table`` by id, in table order."""
+    rows = {}
+    for row in table.to_pylist():
+        row["metadata"] = json.loads(row["metadata"])
+        row["flags"] = tuple(row["flags"])
+        rows[row["doc_id"]] = DocumentRow(**row)
+    return rows
+
+
+def documents_crc(documents: Mapping[int, DocumentRow]) -> int:
+    """CRC-32 over all documents, whatever their order."""
+    value = 0
+    for doc_id in sorted(documents):
+        row = json.dumps(document_to_row(documents[doc_id]), sort_keys=True)
+        value = zlib.crc32(row.encode(), value)
+    return value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PageDirectory:
+    """Which page lies at which row offset of the ``pages`` table at one generation.
+
+    ``page_ids`` and ``doc_ids`` are ``[N] int64``; ``numbers`` (0-based within the document),
+    ``n_patches`` and ``n_vectors`` (pooled) ``[N] int32``; ``page_ids`` ascends.
+    """
+
+    page_ids: NDArray[np.int64]
+    doc_ids: NDArray[np.int64]
+    numbers: NDArray[np.int32]
+    n_patches: NDArray[np.int32]
+    n_vectors: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.page_ids)
+
+    def offsets_of(self, page_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row offset of each page id ``[k] int64``; -1 for pages that are not live."""
+        if len(self) == 0:
+            return np.full(len(page_ids), -1, np.int64)
+        at = np.searchsorted(self.page_ids, page_ids)
+        at = np.minimum(at, len(self) - 1)
+        return np.where(self.page_ids[at] == page_ids, at, -1).astype(np.int64)
+
+    def offsets_of_documents(self, doc_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row offsets, ascending, of every page of these documents."""
+        return np.flatnonzero(np.isin(self.doc_ids, doc_ids)).astype(np.int64)
+
+    def crc(self) -> int:
+        """CRC-32 over the columns."""
+        value = 0
+        for column in (self.page_ids, self.doc_ids, self.numbers, self.n_patches, self.n_vectors):
+            value = zlib.crc32(np.ascontiguousarray(column).tobytes(), value)
+        return value
+
+    @staticmethod
+    def from_arrow(table: pa.Table) -> PageDirectory:
+        """From the directory columns of the ``pages`` table, in row order."""
+        columns = [
+            table[name].to_numpy().astype(np.int64 if name.endswith("_id") else np.int32)
+            for name in DIRECTORY_COLUMNS
+        ]
+        return PageDirectory(*columns)
