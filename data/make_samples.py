@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from samples import report
+from samples import manual, report, slides
 
 DRAWINGS = {
     "tarnfield-annual-report-2024.pdf": report.draw,
+    "kestrel-3-manual.pdf": manual.draw,
+    "checkout-reliability-q3.pdf": slides.draw,
 }
 
 

@@ -283,7 +283,7 @@ def _quality(report: Report) -> None:
     y = heading(c, 122, "Warranty claims")
     y = c.paragraph(
         LEFT, y, WIDE,
-        "Claims have fallen for seven quarters. The steepest part of the fall follows the move to "
+        "Claims have fallen in each of the last six quarters. The steepest part of the fall follows the move to "
         "sealed bottom brackets in the third quarter of 2023.", justify=True)
     c.text(LEFT, y + 26, "Warranty claims per 1,000 bikes in use, by quarter", size=9.5, style=1)
     quarters = [f"Q{q} {y}" for y in (22, 23, 24) for q in (1, 2, 3, 4)]
@@ -315,7 +315,7 @@ def _risks(report: Report) -> None:
     c = report.page("Principal risks", section="Governance")
     y = c.paragraph(
         LEFT, 128, WIDE,
-        "The board reviews these risks twice a year. The arrow of the last column says how a risk "
+        "The board reviews these risks twice a year. The last column says how a risk "
         "has moved since the last report.", size=10)
     risks = [
         ("Battery supply", "Two makers supply all our cells, both in one province.",
