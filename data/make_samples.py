@@ -11,12 +11,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from samples import manual, report, slides
+from samples import business, manual, pictures, report, slides
 
 DRAWINGS = {
     "tarnfield-annual-report-2024.pdf": report.draw,
     "kestrel-3-manual.pdf": manual.draw,
     "checkout-reliability-q3.pdf": slides.draw,
+    "invoice-ff-2025-0318.pdf": business.draw_invoice,
+    "allotment-application.pdf": business.draw_form,
+    "receipt-pilcrow-coffee.jpg": pictures.draw_receipt,
+    "lantern-backup-settings.png": pictures.draw_screenshot,
 }
 
 

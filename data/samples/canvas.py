@@ -13,6 +13,8 @@ from pathlib import Path
 import pymupdf
 
 Colour = tuple[float, float, float]
+# A line of running text: each word with its font, its size and its width.
+Line = list[tuple[str, pymupdf.Font, float, float]]
 
 INK: Colour = (0.13, 0.14, 0.17)
 MUTED: Colour = (0.42, 0.44, 0.49)
@@ -110,18 +112,28 @@ class Canvas:
     ) -> float:
         """Wrapped text with ``**bold**``, ``_italic_`` and ```code```; y is the top. Returns the
         y below it."""
-        words = _styled_words(text, family, size)
+        lines = wrap(text, width, size=size, family=family, indent=indent)
+        self.lines(x, y, width, lines, size=size, leading=leading, colour=colour, justify=justify,
+                   family=family, indent=indent)
+        return y + len(lines) * size * leading
+
+    def lines(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        lines: Sequence[Line],
+        *,
+        size: float,
+        leading: float = 1.42,
+        family: str = "sans",
+        colour: Colour = INK,
+        justify: bool = False,
+        indent: float = 0,
+        last: bool = True,
+    ) -> None:
+        """Lines that ``wrap`` made; ``last`` says that the paragraph ends with them."""
         space = width_of(" ", font(family), size)
-        lines: list[list[tuple[str, pymupdf.Font, float, float]]] = [[]]
-        room = width - indent
-        used = 0.0
-        for word in words:
-            gap = space if lines[-1] else 0.0
-            if lines[-1] and used + gap + word[3] > room:
-                lines.append([])
-                room, used, gap = width, 0.0, 0.0
-            lines[-1].append(word)
-            used += gap + word[3]
         if colour != self._colour:
             self._flush()
             self._colour = colour
@@ -129,24 +141,24 @@ class Canvas:
         for number, line in enumerate(lines):
             at = x + (indent if number == 0 else 0)
             gap = space
-            if justify and number < len(lines) - 1 and len(line) > 1:
+            ends = last and number == len(lines) - 1
+            if justify and not ends and len(line) > 1:
                 slack = width - (at - x) - sum(w[3] for w in line) - space * (len(line) - 1)
-                if slack < space * 1.6 * (len(line) - 1):
+                if slack < space * 2.2 * (len(line) - 1):
                     gap = space + slack / (len(line) - 1)
-            if not justify or gap == space:
+            if gap == space:
                 self._plain_line(at, baseline, line, space)
             else:
                 for word, face, word_size, advance in line:
                     self._writer.append((at, baseline), word, font=face, fontsize=word_size)
                     at += advance + gap
             baseline += size * leading
-        return y + len(lines) * size * leading
 
     def _plain_line(
         self,
         x: float,
         y: float,
-        line: Sequence[tuple[str, pymupdf.Font, float, float]],
+        line: Line,
         space: float,
     ) -> None:
         for number, (word, face, size, advance) in enumerate(line):
@@ -174,7 +186,7 @@ class Canvas:
         """A block of code on a tinted ground; returns the y below it."""
         lines = source.strip("\n").split("\n")
         height = len(lines) * size * 1.4 + 14
-        self.box(x, y, width, height, fill=rgb("f3f4f6"), radius=0.03)
+        self.box(x, y, width, height, fill=rgb("f3f4f6"))
         self.box(x, y, 2.5, height, fill=rgb("9aa3b2"))
         for number, line in enumerate(lines):
             self.text(x + 12, y + 7 + size + number * size * 1.4, line, size=size, family="mono")
@@ -255,12 +267,29 @@ class Canvas:
         self.text(at, y, text, size=size, family=family, style=style, colour=colour, align=word)
 
 
+def wrap(
+    text: str, width: float, *, size: float, family: str = "sans", indent: float = 0
+) -> list[Line]:
+    """The lines of a paragraph that is ``width`` wide."""
+    space = width_of(" ", font(family), size)
+    lines: list[Line] = [[]]
+    room, used = width - indent, 0.0
+    for word in _styled_words(text, family, size):
+        gap = space if lines[-1] else 0.0
+        if lines[-1] and used + gap + word[3] > room:
+            lines.append([])
+            room, used, gap = width, 0.0, 0.0
+        lines[-1].append(word)
+        used += gap + word[3]
+    return lines
+
+
 def _styled_words(
     text: str, family: str, size: float
-) -> list[tuple[str, pymupdf.Font, float, float]]:
+) -> Line:
     """Words with the font, size and width of each; one word never mixes styles but for its
     trailing punctuation, which follows the style of the word."""
-    words: list[tuple[str, pymupdf.Font, float, float]] = []
+    words: Line = []
     glued = False
     for part in _MARKUP.split(text):
         if not part:
