@@ -15,18 +15,19 @@ from numpy.typing import NDArray
 _NEVER = timedelta(days=36500)
 
 
-def index_text(table: Any, column: str) -> None:
+def index_text(table: Any, column: str, *, anew: bool = False) -> None:
     """Bring the full-text index of ``column`` up to date with every row of ``table``.
 
-    Rows outside the index would be found by a flat scan, 25 times slower.
+    Rows outside the index would be found by a flat scan, 25 times slower. ``anew`` builds it
+    from nothing, which also takes deleted rows out of the term statistics.
     """
-    if any(index.columns == [column] for index in table.list_indices()):
+    if not anew and any(index.columns == [column] for index in table.list_indices()):
         # Without an age, Lance would also delete versions that a manifest still names.
         table.optimize(cleanup_older_than=_NEVER)
         return
     from lancedb.index import FTS
 
-    table.create_index(column, config=FTS(with_position=False))
+    table.create_index(column, config=FTS(with_position=False), replace=True)
 
 
 def search_text(
@@ -46,7 +47,8 @@ def search_text(
 
     if k <= 0 or not text.strip() or (doc_ids is not None and len(doc_ids) == 0):
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
-    query = table.search(MatchQuery(text, column), query_type="fts").select([id_column, "_score"])
+    match = MatchQuery(text, column)  # type: ignore[call-arg]  # all have defaults at run time
+    query = table.search(match, query_type="fts").select([id_column, "_score"])
     if doc_ids is not None:
         query = query.where(_restriction(doc_ids), prefilter=True)
     found = query.limit(k).to_arrow()

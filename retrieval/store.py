@@ -1,5 +1,7 @@
 """The index on disk: ``StoreWriter`` adds to it, ``Store`` reads one generation of it."""
 
+from retrieval.store_commit import CoarseBuilder, VectorBatches
+from retrieval.store_create import CreateSpec
 from retrieval.store_reader import Store
 from retrieval.store_schema import (
     DocumentRow,
@@ -8,7 +10,7 @@ from retrieval.store_schema import (
     PageRow,
     RaggedPatches,
 )
-from retrieval.store_writer import CoarseBuilder, CreateSpec, StoreWriter, VectorBatches
+from retrieval.store_writer import StoreWriter
 
 __all__ = [
     "CoarseBuilder",

@@ -18,8 +18,8 @@ from retrieval.store_schema import DocumentRow
 
 _FIXED = ("source", "title", "pages", "media_type", "bytes")
 _FUNCTIONS = frozenset(
-    "abs coalesce glob ifnull instr iif length like lower ltrim max min nullif replace round "
-    "rtrim substr trim upper".split()
+    "abs,coalesce,glob,ifnull,iif,instr,length,like,lower,ltrim,max,min,nullif,replace,round,"  # noqa: SIM905
+    "rtrim,substr,trim,upper".split(",")
 )
 _ALLOWED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ})
 _ID = "doc_id"

@@ -20,6 +20,7 @@ from retrieval.errors import StorageError
 LANCE = "lance"
 COARSE = "coarse"
 FILE_VERSION = "2.2"
+REMEDY = "run `folioscope index verify`, then `folioscope index repair`"
 # Lance rewrites this hint in place and falls back to listing when it is absent or wrong.
 _MUTABLE = "latest_version_hint.json"
 _MAX_VERSION = 2**64 - 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +20,9 @@ from retrieval.manifest import (
     generation_path,
     read_manifest,
 )
+from retrieval.store_files import check_files
 from retrieval.store_filter import select
-from retrieval.store_lance import LANCE, connect, lance_errors
+from retrieval.store_lance import LANCE, REMEDY, connect, lance_errors
 from retrieval.store_schema import (
     DIRECTORY_COLUMNS,
     TABLES,
@@ -38,7 +38,6 @@ from retrieval.store_schema import (
 )
 from retrieval.types import FloatArray
 
-_REMEDY = "run `folioscope index verify`, then `folioscope index repair`"
 _VECTOR_BATCH = 4096
 
 
@@ -72,7 +71,7 @@ class Store:
         manifest, lease = _pin(root)
         try:
             check_files(root, manifest)
-            with lance_errors(root / LANCE, _REMEDY):
+            with lance_errors(root / LANCE, REMEDY):
                 db = connect(root)
                 tables = {
                     name: db.open_table(name, version=manifest.lance_versions[name])
@@ -189,7 +188,7 @@ class Store:
         offsets = self._pages.offsets_of(page_ids)
         if np.any(offsets < 0):
             raise StorageError(
-                f"the text index of {self._root} names pages that do not exist; {_REMEDY}"
+                f"the text index of {self._root} names pages that do not exist; {REMEDY}"
             )
         return offsets, scores
 
@@ -223,7 +222,7 @@ class Store:
             rows = take(self._tables["pages"], wanted, columns)
         if not np.array_equal(rows["page_id"].to_numpy(), self._pages.page_ids[wanted]):
             raise StorageError(
-                f"{self._root / LANCE / 'pages.lance'} returned other pages than asked; {_REMEDY}"
+                f"{self._root / LANCE / 'pages.lance'} returned other pages than asked; {REMEDY}"
             )
         return rows, back
 
@@ -234,12 +233,12 @@ class Store:
     def _lance(self) -> Any:
         if not self._tables:
             raise StorageError(f"this reader of {self._root} is closed; open a new one")
-        return lance_errors(self._root / LANCE, _REMEDY)
+        return lance_errors(self._root / LANCE, REMEDY)
 
 
 def _damaged_page(root: Path, page_id: int) -> StorageError:
     return StorageError(
-        f"page {page_id} in {root / LANCE / 'pages.lance'} does not match its checksum; {_REMEDY}"
+        f"page {page_id} in {root / LANCE / 'pages.lance'} does not match its checksum; {REMEDY}"
     )
 
 
@@ -256,30 +255,6 @@ def _pin(root: Path) -> tuple[Manifest, GenerationLease]:
     )
 
 
-def check_files(root: Path, manifest: Manifest) -> None:
-    """Raise ``StorageError`` for the first file that is not as it was committed.
-
-    Page data, the bulk of an index, is only checked for size: its rows carry CRCs of their
-    own. Everything that is used without such a check (versions, deletions, the text index,
-    the coarse index) is hashed.
-    """
-    for name, record in manifest.files.items():
-        path = root / name
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise StorageError(f"{path} is missing; {_REMEDY}") from error
-        if size != record.bytes:
-            raise StorageError(
-                f"{path} has {size} bytes, {record.bytes} were written: it was truncated or "
-                f"altered; {_REMEDY}"
-            )
-        if "/data/" not in name:
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != record.sha256:
-                    raise StorageError(f"{path} was altered; {_REMEDY}")
-
-
 def _check_columns(
     root: Path, manifest: Manifest, pages: PageDirectory, documents: Mapping[int, DocumentRow]
 ) -> None:
@@ -289,7 +264,7 @@ def _check_columns(
     ):
         if found != expected:
             raise StorageError(
-                f"{root / LANCE / table}.lance does not hold what was committed; {_REMEDY}"
+                f"{root / LANCE / table}.lance does not hold what was committed; {REMEDY}"
             )
 
 
@@ -306,7 +281,7 @@ def read_directory(table: Any) -> PageDirectory:
 
 def read_documents(table: Any) -> dict[int, DocumentRow]:
     """Every document in this version of the ``documents`` table."""
-    columns = TABLES["documents"].names
+    columns = [name for name in TABLES["documents"].names if name != "row_crc"]
     return documents_from_arrow(table.search().select(columns).to_arrow())
 
 
@@ -314,11 +289,11 @@ def iter_page_vectors(
     root: Path, table: Any, dim: int
 ) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
     """Pooled vectors of every page in this version of the ``pages`` table, in batches."""
-    with lance_errors(root / LANCE, _REMEDY):
+    with lance_errors(root / LANCE, REMEDY):
         total = table.count_rows()
     for start in range(0, total, _VECTOR_BATCH):
         offsets = np.arange(start, min(start + _VECTOR_BATCH, total), dtype=np.int64)
-        with lance_errors(root / LANCE, _REMEDY):
+        with lance_errors(root / LANCE, REMEDY):
             rows = take(table, offsets, ["page_id", "vectors", "vectors_crc"])
         page_ids = rows["page_id"].to_numpy()
         parts: list[NDArray[np.float16]] = []

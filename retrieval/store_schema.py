@@ -46,7 +46,14 @@ PAGES = pa.schema(
         ("vectors_crc", pa.uint32()),
     ]
 )
-TEXTS = pa.schema([("page_id", pa.int64()), ("doc_id", pa.int64()), ("text", pa.string())])
+TEXTS = pa.schema(
+    [
+        ("page_id", pa.int64()),
+        ("doc_id", pa.int64()),
+        ("text", pa.string()),
+        ("text_crc", pa.uint32()),
+    ]
+)
 DOCUMENTS = pa.schema(
     [
         ("doc_id", pa.int64()),
@@ -59,6 +66,7 @@ DOCUMENTS = pa.schema(
         ("metadata", pa.string()),
         ("flags", pa.list_(pa.string())),
         ("context", pa.string()),
+        ("row_crc", pa.uint32()),
     ]
 )
 TABLES: Mapping[str, pa.Schema] = {"pages": PAGES, "texts": TEXTS, "documents": DOCUMENTS}
@@ -156,7 +164,7 @@ def code_dtype(compression: str) -> np.dtype[Any]:
     raise StorageError(f"unknown compression '{compression}'; known: int8, float16")
 
 
-def crc(page_id: int, *parts: bytes) -> int:
+def crc(page_id: int, *parts: bytes | memoryview) -> int:
     """CRC-32 over ``parts``, seeded with the page they belong to."""
     value = zlib.crc32(struct.pack("<q", page_id))
     for part in parts:
@@ -197,7 +205,8 @@ def encode_page(page_id: int, doc_id: int, row: PageRow, dtype: np.dtype[Any]) -
 def quantise_boxes(boxes: FloatArray) -> NDArray[np.uint16]:
     """Page fractions ``[n, 4]`` as 16-bit steps; values outside the page are clipped to it."""
     clean = np.nan_to_num(np.asarray(boxes, np.float32))
-    return np.rint(np.clip(clean, 0.0, 1.0) * _FRACTION).astype(np.uint16)
+    steps: NDArray[np.uint16] = np.rint(np.clip(clean, 0.0, 1.0) * _FRACTION).astype(np.uint16)
+    return steps
 
 
 def _pack_content(content: PageContent, patch_boxes: FloatArray) -> bytes:
@@ -282,8 +291,26 @@ def encode_document(doc_id: int, info: DocumentInfo, pages: int, context: str) -
     )
 
 
+def encode_text(page_id: int, doc_id: int, text: str) -> dict[str, Any]:
+    """The ``texts`` row of one page."""
+    text = clean_text(text)
+    text_crc = crc(page_id, text.encode())
+    return {"page_id": page_id, "doc_id": doc_id, "text": text, "text_crc": text_crc}
+
+
 def document_to_row(document: DocumentRow) -> dict[str, Any]:
     """The ``documents`` row of a document."""
+    row = _document_values(document)
+    return {**row, "row_crc": document_crc(document)}
+
+
+def document_crc(document: DocumentRow) -> int:
+    """CRC-32 over everything that is stored of a document."""
+    values = json.dumps(_document_values(document), sort_keys=True)
+    return crc(document.doc_id, values.encode())
+
+
+def _document_values(document: DocumentRow) -> dict[str, Any]:
     return {
         "doc_id": document.doc_id,
         "source": document.source,
@@ -302,6 +329,7 @@ def documents_from_arrow(table: pa.Table) -> dict[int, DocumentRow]:
     """The documents in ``table`` by id, in table order."""
     rows = {}
     for row in table.to_pylist():
+        row.pop("row_crc", None)
         row["metadata"] = json.loads(row["metadata"])
         row["flags"] = tuple(row["flags"])
         rows[row["doc_id"]] = DocumentRow(**row)
@@ -312,8 +340,7 @@ def documents_crc(documents: Mapping[int, DocumentRow]) -> int:
     """CRC-32 over all documents, whatever their order."""
     value = 0
     for doc_id in sorted(documents):
-        row = json.dumps(document_to_row(documents[doc_id]), sort_keys=True)
-        value = zlib.crc32(row.encode(), value)
+        value = zlib.crc32(struct.pack("<I", document_crc(documents[doc_id])), value)
     return value
 
 

@@ -7,45 +7,48 @@ writer sweeps away, whether this one ended by an exception or by a power cut.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from retrieval import lexical
 from retrieval.errors import StorageError
 from retrieval.faults import fault_point
-from retrieval.lock import LOCK_NAME, WriterLock
+from retrieval.lock import WriterLock
 from retrieval.manifest import (
-    GENERATIONS,
     MANIFEST_NAME,
-    SCHEMA_VERSION,
     FileRecord,
     Manifest,
-    fsync_folder,
     read_manifest,
-    read_manifest_file,
-    retire_generations,
-    write_manifest,
 )
+from retrieval.store_commit import (
+    CoarseBuilder,
+    VectorBatches,
+    publish,
+    sweep_unused,
+    write_coarse,
+)
+from retrieval.store_create import (
+    CreateSpec,
+    adopt_orphan,
+    check_same_encoder,
+    refuse_foreign_folder,
+    unborn,
+)
+from retrieval.store_files import check_files
 from retrieval.store_lance import (
-    COARSE,
     FILE_VERSION,
     LANCE,
+    REMEDY,
     connect,
     lance_errors,
-    sweep,
-    version_files,
 )
-from retrieval.store_reader import check_files, iter_page_vectors, read_directory, read_documents
+from retrieval.store_reader import iter_page_vectors, read_documents
 from retrieval.store_schema import (
     TABLES,
     DocumentRow,
@@ -53,32 +56,17 @@ from retrieval.store_schema import (
     clean_text,
     code_dtype,
     document_to_row,
-    documents_crc,
     encode_document,
     encode_page,
+    encode_text,
 )
-from retrieval.types import DocumentInfo, FloatArray
-
-VectorBatches = Iterator[tuple[NDArray[np.int64], FloatArray]]
-CoarseBuilder = Callable[[VectorBatches, Path], None]
+from retrieval.types import DocumentInfo
 
 # A flush makes one Lance fragment: large enough to keep fragments few, small enough that a
 # build's memory does not depend on the size of a document.
 FLUSH_BYTES = 64 << 20
 FLUSH_PAGES = 4096
-_REMEDY = "run `folioscope index verify`"
 _NEVER = timedelta(days=36500)
-
-
-@dataclass(frozen=True, slots=True)
-class CreateSpec:
-    """What is fixed for the life of an index. ``compression`` is "int8" or "float16"."""
-
-    encoder_id: str
-    encoder_fingerprint: str
-    dim: int
-    compression: str = "int8"
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StoreWriter:
@@ -93,6 +81,21 @@ class StoreWriter:
         self._manifest = manifest
         self._dtype = code_dtype(manifest.compression)
         self._open = True
+        self._documents: dict[int, DocumentRow] = {}
+        self._skipped = {s: (h, r) for s, h, r in manifest.skipped}
+        self._next_page_id = manifest.next_page_id
+        self._next_doc_id = manifest.next_doc_id
+        # Not yet in Lance:
+        self._new_documents: dict[int, DocumentRow] = {}
+        self._pages: list[dict[str, Any]] = []
+        self._texts: list[dict[str, Any]] = []
+        self._buffered = 0
+        self._removed: set[int] = set()
+        # Since the last commit:
+        self._flushed: set[int] = set()
+        self._dirty = self._grown = self._shrunk = self._compacted = False
+        self._text_changed = self._context_changed = not manifest.generation
+        self._tables: dict[str, Any] = {}
         self._begin()
 
     @classmethod
@@ -104,18 +107,18 @@ class StoreWriter:
         writer is at work, if there is no index to open, or if it is of another encoder.
         """
         if create is not None:
-            _refuse_foreign_folder(root)
+            refuse_foreign_folder(root)
             root.mkdir(parents=True, exist_ok=True)
         elif not (root / MANIFEST_NAME).exists():
             read_manifest(root)
         lock = WriterLock(root).acquire()
         try:
-            if create is not None and not _adopt_orphan(root):
-                manifest = _unborn(create)
+            if create is not None and not adopt_orphan(root):
+                manifest = unborn(create)
             else:
                 manifest = read_manifest(root)
                 if create is not None:
-                    _check_same_encoder(root, manifest, create)
+                    check_same_encoder(root, manifest, create)
             return cls(root, lock, manifest)
         except BaseException:
             lock.release()
@@ -182,9 +185,8 @@ class StoreWriter:
         self._next_page_id += 1
         encoded = encode_page(page_id, doc_id, row, self._dtype)
         self._pages.append(encoded)
-        text = clean_text(row.bm25_text)
-        self._texts.append({"page_id": page_id, "doc_id": doc_id, "text": text})
-        self._buffered += len(encoded["patches"]) + len(encoded["content"]) + len(text)
+        self._texts.append(encode_text(page_id, doc_id, row.bm25_text))
+        self._buffered += sum(len(encoded[name]) for name in ("patches", "content", "vectors"))
         if self._buffered >= FLUSH_BYTES or len(self._pages) >= FLUSH_PAGES:
             self._flush()
 
@@ -229,9 +231,10 @@ class StoreWriter:
         self._flush()
         self._apply_deletes()
         with self._lance():
-            self._tables["pages"].optimize(cleanup_older_than=_NEVER)
+            for table in self._tables.values():
+                table.optimize(cleanup_older_than=_NEVER)
         fault_point("compacted")
-        self._dirty = self._text_changed = self._context_changed = True
+        self._dirty = self._compacted = True
 
     def page_vectors(self) -> VectorBatches:
         """The pooled vectors that the next commit would contain, in batches of pages."""
@@ -266,41 +269,25 @@ class StoreWriter:
         self._index_text()
         generation = self._manifest.generation + 1
         coarse_name, coarse_record = self._write_coarse(coarse, generation, keep_coarse)
-        with self._lance():
-            versions = {name: int(table.version) for name, table in self._tables.items()}
-            directory = read_directory(self._tables["pages"])
-        files = self._hash_files(versions)
-        if coarse_name is not None and coarse_record is not None:
-            files[coarse_name] = coarse_record
-        fault_point("files-hashed")
-        self._manifest = write_manifest(
+        self._manifest = publish(
             self._root,
             replace(
                 self._manifest,
                 generation=generation,
-                lance_versions=versions,
-                coarse_file=coarse_name,
-                coarse_sha256=coarse_record.sha256 if coarse_record else None,
-                counts={
-                    "documents": len(self._documents),
-                    "pages": len(directory),
-                    "patches": int(directory.n_patches.sum(dtype=np.int64)),
-                    "page_vectors": int(directory.n_vectors.sum(dtype=np.int64)),
-                    "skipped": len(self._skipped),
-                },
                 settings=dict(settings) if settings is not None else self._manifest.settings,
                 next_page_id=self._next_page_id,
                 next_doc_id=self._next_doc_id,
-                directory_crc=directory.crc(),
-                documents_crc=documents_crc(self._documents),
-                files=dict(sorted(files.items())),
                 skipped=tuple((s, h, r) for s, (h, r) in sorted(self._skipped.items())),
             ),
+            self._tables,
+            self._documents,
+            coarse_name,
+            coarse_record,
         )
         fault_point("sweeping")
-        self._sweep()
+        sweep_unused(self._root)
         fault_point("swept")
-        self._dirty = self._grown = self._shrunk = False
+        self._dirty = self._grown = self._shrunk = self._compacted = False
         self._flushed.clear()
         return self._manifest
 
@@ -310,39 +297,26 @@ class StoreWriter:
             self._open = False
             try:
                 self._tables = {}
-                self._sweep()
+                sweep_unused(self._root)
             finally:
                 self._lock.release()
 
     def _begin(self) -> None:
+        born = self._manifest.generation > 0
         check_files(self._root, self._manifest)
-        self._sweep()
+        sweep_unused(self._root)
         fault_point("writer-opened")
-        self._tables: dict[str, Any] = {}
         with self._lance():
             db = connect(self._root)
             for name, schema in TABLES.items():
-                if self._manifest.generation:
-                    self._tables[name] = db.open_table(name)
-                else:
-                    self._tables[name] = db.create_table(
-                        name, schema=schema, data_storage_version=FILE_VERSION
-                    )
-            self._documents: dict[int, DocumentRow] = {}
-            if self._manifest.generation:
+                self._tables[name] = (
+                    db.open_table(name)
+                    if born
+                    else db.create_table(name, schema=schema, data_storage_version=FILE_VERSION)
+                )
+            if born:
                 self._check_versions()
                 self._documents = read_documents(self._tables["documents"])
-        self._new_documents: dict[int, DocumentRow] = {}
-        self._skipped = {s: (h, r) for s, h, r in self._manifest.skipped}
-        self._next_page_id = self._manifest.next_page_id
-        self._next_doc_id = self._manifest.next_doc_id
-        self._pages: list[dict[str, Any]] = []
-        self._texts: list[dict[str, Any]] = []
-        self._buffered = 0
-        self._flushed: set[int] = set()
-        self._removed: set[int] = set()
-        self._dirty = self._grown = self._shrunk = False
-        self._text_changed = self._context_changed = not self._manifest.generation
 
     def _check_versions(self) -> None:
         for name, table in self._tables.items():
@@ -352,14 +326,6 @@ class StoreWriter:
                     f"{self._root / LANCE / name}.lance is at version {table.version}, the "
                     f"manifest says {wanted}; run `folioscope index repair`"
                 )
-
-    def _sweep(self) -> None:
-        keep = set(self._manifest.files)
-        generation = self._manifest.generation
-        for manifest in retire_generations(self._root, frozenset({generation, generation - 1})):
-            if manifest.generation <= generation:
-                keep.update(manifest.files)
-        sweep(self._root, keep)
 
     def _flush(self) -> None:
         if not self._pages:
@@ -398,11 +364,12 @@ class StoreWriter:
         fault_point("deletes-applied")
 
     def _index_text(self) -> None:
+        anew = self._compacted
         with self._lance():
-            if self._text_changed:
-                lexical.index_text(self._tables["texts"], "text")
-            if self._context_changed:
-                lexical.index_text(self._tables["documents"], "context")
+            if self._text_changed or anew:
+                lexical.index_text(self._tables["texts"], "text", anew=anew)
+            if self._context_changed or anew:
+                lexical.index_text(self._tables["documents"], "context", anew=anew)
         self._text_changed = self._context_changed = False
         fault_point("text-indexed")
 
@@ -414,113 +381,11 @@ class StoreWriter:
             if old is not None and (keep or not (self._grown or self._shrunk)):
                 return old, self._manifest.files[old]
             return None, None
-        folder = self._root / COARSE
-        folder.mkdir(exist_ok=True)
-        final = folder / f"{generation}.faiss"
-        temporary = folder / f"{generation}.faiss.tmp"
-        coarse(self.page_vectors(), temporary)
-        fault_point("coarse-unfinished")
-        record = _hash_durably(temporary)
-        fault_point("coarse-written")
-        temporary.replace(final)
-        fsync_folder(folder)
-        fault_point("coarse-renamed")
-        return final.relative_to(self._root).as_posix(), record
-
-    def _hash_files(self, versions: Mapping[str, int]) -> dict[str, FileRecord]:
-        """Records of every file of these versions; the new ones are forced to disk."""
-        records: dict[str, FileRecord] = {}
-        folders: set[Path] = set()
-        for name, version in versions.items():
-            files = version_files(self._root, name, version)
-            self._check_recognised(name, version, files)
-            for path in files:
-                relative = path.relative_to(self._root).as_posix()
-                known = self._manifest.files.get(relative)
-                records[relative] = known or _hash_durably(path)
-                if known is None:
-                    folders.update(p for p in path.parents if p.is_relative_to(self._root))
-        for folder in sorted(folders):
-            fsync_folder(folder)
-        return records
-
-    def _check_recognised(self, table: str, version: int, files: list[Path]) -> None:
-        # Were a file overlooked, the sweep would delete live data; Lance's own counts tell.
-        with self._lance():
-            entries = self._tables[table].list_versions()
-        said = next(e["metadata"] for e in entries if e["version"] == version)
-        kinds = [path.relative_to(self._root).parts[2] for path in files]
-        for kind, key in (("data", "total_data_files"), ("_deletions", "total_deletion_files")):
-            if kinds.count(kind) < int(said[key]):
-                raise StorageError(
-                    f"table '{table}' has {said[key]} files under {kind}, only "
-                    f"{kinds.count(kind)} were recognised: this LanceDB writes another format "
-                    "than Folioscope knows; install the version its requirements name"
-                )
+        return write_coarse(self._root, generation, coarse, self.page_vectors())
 
     def _lance(self) -> Any:
-        return lance_errors(self._root / LANCE, _REMEDY)
+        return lance_errors(self._root / LANCE, REMEDY)
 
     def _must_be_open(self) -> None:
         if not self._open:
             raise StorageError(f"this writer of {self._root} is closed; open a new one")
-
-
-def _hash_durably(path: Path) -> FileRecord:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return FileRecord(file.tell(), digest)
-
-
-def _unborn(create: CreateSpec) -> Manifest:
-    return Manifest(
-        schema_version=SCHEMA_VERSION,
-        generation=0,
-        lance_versions={},
-        coarse_file=None,
-        coarse_sha256=None,
-        encoder_id=create.encoder_id,
-        encoder_fingerprint=create.encoder_fingerprint,
-        dim=create.dim,
-        compression=create.compression,
-        counts={"documents": 0, "pages": 0, "patches": 0, "page_vectors": 0, "skipped": 0},
-        settings=dict(create.settings),
-    )
-
-
-def _check_same_encoder(root: Path, manifest: Manifest, create: CreateSpec) -> None:
-    for what in ("encoder_id", "encoder_fingerprint", "dim", "compression"):
-        has, wanted = getattr(manifest, what), getattr(create, what)
-        if has != wanted:
-            raise StorageError(
-                f"the index {root} was built with {what} {has}, not {wanted}; use the encoder "
-                "and settings it was built with, or build a new index in another folder"
-            )
-
-
-def _adopt_orphan(root: Path) -> bool:
-    """Whether ``root`` has a manifest, after making the newest generation's copy the manifest
-    where none is: a first commit died between the two, or somebody deleted it. To begin
-    anew instead would sweep away a whole index."""
-    if (root / MANIFEST_NAME).exists():
-        return True
-    copies = sorted((root / GENERATIONS).glob("*.json"), key=lambda path: path.stem.zfill(20))
-    for path in reversed(copies):
-        write_manifest(root, read_manifest_file(path))
-        return True
-    return False
-
-
-def _refuse_foreign_folder(root: Path) -> None:
-    if root.exists() and not root.is_dir():
-        raise StorageError(f"{root} is a file; name a folder for the index")
-    if not root.exists() or (root / MANIFEST_NAME).exists():
-        return
-    ours = {LOCK_NAME, LANCE, COARSE, GENERATIONS, MANIFEST_NAME + ".tmp"}
-    foreign = sorted({path.name for path in root.iterdir()} - ours)
-    if foreign:
-        raise StorageError(
-            f"{root} is not empty and is not an index (it holds {foreign[0]}); "
-            "name an empty or new folder"
-        )
