@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from samples import business, manual, pictures, report, slides
+from samples import business, manual, paper, pictures, questions, report, slides
 
 DRAWINGS = {
     "tarnfield-annual-report-2024.pdf": report.draw,
@@ -19,6 +19,7 @@ DRAWINGS = {
     "checkout-reliability-q3.pdf": slides.draw,
     "invoice-ff-2025-0318.pdf": business.draw_invoice,
     "allotment-application.pdf": business.draw_form,
+    "counting-swifts-paper.pdf": paper.draw,
     "receipt-pilcrow-coffee.jpg": pictures.draw_receipt,
     "lantern-backup-settings.png": pictures.draw_screenshot,
 }
@@ -30,6 +31,7 @@ def make(out: Path) -> None:
     documents.mkdir(parents=True, exist_ok=True)
     for name, draw in DRAWINGS.items():
         draw(documents / name)
+    questions.write(documents, out / "questions.jsonl")
 
 
 def main() -> None:

@@ -113,8 +113,18 @@ class Canvas:
         """Wrapped text with ``**bold**``, ``_italic_`` and ```code```; y is the top. Returns the
         y below it."""
         lines = wrap(text, width, size=size, family=family, indent=indent)
-        self.lines(x, y, width, lines, size=size, leading=leading, colour=colour, justify=justify,
-                   family=family, indent=indent)
+        self.lines(
+            x,
+            y,
+            width,
+            lines,
+            size=size,
+            leading=leading,
+            colour=colour,
+            justify=justify,
+            family=family,
+            indent=indent,
+        )
         return y + len(lines) * size * leading
 
     def lines(
@@ -168,8 +178,17 @@ class Canvas:
             x += advance + space
 
     def bullets(
-        self, x: float, y: float, width: float, items: Sequence[str], *, size: float = 10,
-        family: str = "sans", gap: float = 3, numbered: bool = False, colour: Colour = INK,
+        self,
+        x: float,
+        y: float,
+        width: float,
+        items: Sequence[str],
+        *,
+        size: float = 10,
+        family: str = "sans",
+        gap: float = 3,
+        numbered: bool = False,
+        colour: Colour = INK,
     ) -> float:
         """A list; returns the y below it."""
         for number, item in enumerate(items, 1):
@@ -194,8 +213,16 @@ class Canvas:
 
     # ---- shapes -----------------------------------------------------------------------------
     def box(
-        self, x: float, y: float, width: float, height: float, *, fill: Colour | None = None,
-        line: Colour | None = None, thick: float = 0.8, radius: float | None = None,
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        *,
+        fill: Colour | None = None,
+        line: Colour | None = None,
+        thick: float = 0.8,
+        radius: float | None = None,
     ) -> None:
         """A rectangle; ``radius`` is a fraction of its shorter side."""
         rect = pymupdf.Rect(x, y, x + width, y + height)
@@ -204,13 +231,26 @@ class Canvas:
         self.page.draw_rect(rect, color=line, fill=fill, width=thick if line else 0, radius=radius)
 
     def rule(
-        self, x0: float, y0: float, x1: float, y1: float, *, colour: Colour = RULE,
-        thick: float = 0.6, dashes: str | None = None,
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        *,
+        colour: Colour = RULE,
+        thick: float = 0.6,
+        dashes: str | None = None,
     ) -> None:
         self.page.draw_line((x0, y0), (x1, y1), color=colour, width=thick, dashes=dashes)
 
     def arrow(
-        self, x0: float, y0: float, x1: float, y1: float, *, colour: Colour = MUTED,
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        *,
+        colour: Colour = MUTED,
         thick: float = 1.4,
     ) -> None:
         """A straight arrow, along x or y."""
@@ -249,20 +289,42 @@ class Canvas:
                 self.rule(x, y, x + total, y, colour=MUTED)
             left = x
             for cell, width, align in zip(row, widths, aligns, strict=True):
-                self._cell(left, y + baseline, width, cell, align, size, family, head or bold,
-                           accent if head else INK)
+                self._cell(
+                    left,
+                    y + baseline,
+                    width,
+                    cell,
+                    align,
+                    size,
+                    family,
+                    head or bold,
+                    accent if head else INK,
+                )
                 left += width
             y += row_height
-            self.rule(x, y, x + total, y, colour=accent if head else RULE,
-                      thick=1.0 if head else 0.4)
+            self.rule(
+                x, y, x + total, y, colour=accent if head else RULE, thick=1.0 if head else 0.4
+            )
         return y
 
     def _cell(
-        self, x: float, y: float, width: float, text: str, align: str, size: float, family: str,
-        bold: bool, colour: Colour,
+        self,
+        x: float,
+        y: float,
+        width: float,
+        text: str,
+        align: str,
+        size: float,
+        family: str,
+        bold: bool,
+        colour: Colour,
     ) -> None:
         style = 1 if bold else 0
-        place = {"l": (x + 3, "left"), "r": (x + width - 3, "right"), "c": (x + width / 2, "centre")}
+        place = {
+            "l": (x + 3, "left"),
+            "r": (x + width - 3, "right"),
+            "c": (x + width / 2, "centre"),
+        }
         at, word = place[align]
         self.text(at, y, text, size=size, family=family, style=style, colour=colour, align=word)
 
@@ -284,9 +346,7 @@ def wrap(
     return lines
 
 
-def _styled_words(
-    text: str, family: str, size: float
-) -> Line:
+def _styled_words(text: str, family: str, size: float) -> Line:
     """Words with the font, size and width of each; one word never mixes styles but for its
     trailing punctuation, which follows the style of the word."""
     words: Line = []
@@ -308,7 +368,9 @@ def _styled_words(
             # Punctuation right behind a styled word stays with it.
             before = words.pop()
             first = before[0] + pieces[0]
-            words.append((first, before[1], before[2], width_of(first, before[1], before[2])))
+            # ... and an opening bracket goes with the styled word that it opens.
+            style, height = (face, at) if before[0] in {"(", "“", "["} else before[1:3]
+            words.append((first, style, height, width_of(first, style, height)))
             pieces = pieces[1:]
         words.extend((piece, face, at, width_of(piece, face, at)) for piece in pieces)
         glued = not body[-1:].isspace()
@@ -321,8 +383,13 @@ def save(doc: pymupdf.Document, path: Path, *, title: str, author: str, subject:
     stamp = "D:20250301090000Z"
     doc.set_metadata(
         {
-            "title": title, "author": author, "subject": subject, "creator": "make_samples.py",
-            "producer": "PyMuPDF", "creationDate": stamp, "modDate": stamp,
+            "title": title,
+            "author": author,
+            "subject": subject,
+            "creator": "make_samples.py",
+            "producer": "PyMuPDF",
+            "creationDate": stamp,
+            "modDate": stamp,
         }
     )
     doc.subset_fonts()

@@ -44,8 +44,11 @@ def _receipt_page() -> pymupdf.Document:
     c.rule(18, 128, 218, 128, colour=ink, dashes="[3 3] 0")
     y = 146.0
     for name, price in [
-        ("2 Flat white", "7.20"), ("1 Oat milk", "0.45"), ("1 Cardamom bun", "3.10"),
-        ("2 Sourdough toast", "8.40"), ("1 Blood orange juice", "3.95"),
+        ("2 Flat white", "7.20"),
+        ("1 Oat milk", "0.45"),
+        ("1 Cardamom bun", "3.10"),
+        ("2 Sourdough toast", "8.40"),
+        ("1 Blood orange juice", "3.95"),
         ("1 Beans Huila 250 g", "11.50"),
     ]:
         row(y, name, price)
@@ -60,7 +63,9 @@ def _receipt_page() -> pymupdf.Document:
     centre(y + 110, "Free wifi: pilcrow-guest")
     centre(y + 123, "password: slowmorning")
     centre(y + 144, "Thank you! Open 7.30-16.00")
-    for i, wide in enumerate([2, 1, 3, 1, 1, 2, 3, 1, 2, 1, 1, 3, 2, 1, 2, 2, 1, 3, 1, 1, 2, 1] * 2):
+    for i, wide in enumerate(
+        [2, 1, 3, 1, 1, 2, 3, 1, 2, 1, 1, 3, 2, 1, 2, 2, 1, 3, 1, 1, 2, 1] * 2
+    ):
         c.box(34 + i * 3.85, y + 160, wide * 0.9, 26, fill=ink)
     c.finish()
     return doc
@@ -68,12 +73,14 @@ def _receipt_page() -> pymupdf.Document:
 
 def draw_receipt(path: Path) -> None:
     doc = _receipt_page()
-    pixmap = doc[0].get_pixmap(matrix=pymupdf.Matrix(RECEIPT_SCALE, RECEIPT_SCALE),
-                               colorspace=pymupdf.csGRAY)
+    pixmap = doc[0].get_pixmap(
+        matrix=pymupdf.Matrix(RECEIPT_SCALE, RECEIPT_SCALE), colorspace=pymupdf.csGRAY
+    )
     paper = Image.frombytes("L", (pixmap.width, pixmap.height), pixmap.samples)
     paper = paper.filter(ImageFilter.GaussianBlur(0.7))
-    turned = paper.rotate(RECEIPT_TURN, resample=Image.Resampling.BICUBIC, expand=True,
-                          fillcolor=118)
+    turned = paper.rotate(
+        RECEIPT_TURN, resample=Image.Resampling.BICUBIC, expand=True, fillcolor=118
+    )
     grey = np.asarray(turned, dtype=np.float64)
     height, width = grey.shape
     rng = np.random.default_rng(20250214)
@@ -97,8 +104,12 @@ def locate_receipt(text: str) -> Box:
     cos, sin = (f(math.radians(RECEIPT_TURN)) for f in (math.cos, math.sin))
     new_width = width * cos + height * sin
     new_height = width * sin + height * cos
-    corners = [(found.x0, found.y0), (found.x1, found.y0), (found.x0, found.y1),
-               (found.x1, found.y1)]
+    corners = [
+        (found.x0, found.y0),
+        (found.x1, found.y0),
+        (found.x0, found.y1),
+        (found.x1, found.y1),
+    ]
     xs = [cos * (x - width / 2) + sin * (y - height / 2) + new_width / 2 for x, y in corners]
     ys = [-sin * (x - width / 2) + cos * (y - height / 2) + new_height / 2 for x, y in corners]
     return min(xs), min(ys), max(xs), max(ys)
@@ -119,25 +130,39 @@ def _screen_page() -> pymupdf.Document:
     c.box(0, 0, 860, 40, fill=rgb("e4e6ee"))
     for i, colour in enumerate(["ee6a5f", "f5bd4f", "61c454"]):
         c.page.draw_circle((22 + 20 * i, 20), 6, color=rgb(colour), fill=rgb(colour))
-    c.text(430, 25, "Lantern Backup: Settings", size=13, style=1, colour=rgb("3c4050"),
-           align="centre")
+    c.text(
+        430, 25, "Lantern Backup: Settings", size=13, style=1, colour=rgb("3c4050"), align="centre"
+    )
     c.box(0, 40, 200, 520, fill=rgb("eceef5"))
-    for i, name in enumerate(["General", "Schedule", "Storage", "Encryption", "Network",
-                              "Notifications", "Advanced"]):
+    for i, name in enumerate(
+        ["General", "Schedule", "Storage", "Encryption", "Network", "Notifications", "Advanced"]
+    ):
         chosen = name == "Schedule"
         if chosen:
             c.box(12, 66 + 40 * i, 176, 33, fill=ACCENT, radius=0.05)
-        c.text(28, 87 + 40 * i, name, size=13.5, colour=WHITE if chosen else rgb("3c4050"),
-               style=int(chosen))
+        c.text(
+            28,
+            87 + 40 * i,
+            name,
+            size=13.5,
+            colour=WHITE if chosen else rgb("3c4050"),
+            style=int(chosen),
+        )
     c.text(28, 535, "Version 5.2.1", size=11, colour=MUTED)
     c.text(232, 88, "Schedule", size=24, style=1)
-    c.text(232, 110, "When Lantern copies your files, and how long it keeps them.", size=12.5,
-           colour=MUTED)
+    c.text(
+        232,
+        110,
+        "When Lantern copies your files, and how long it keeps them.",
+        size=12.5,
+        colour=MUTED,
+    )
 
     def row(y: float, name: str, hint: str) -> None:
+        if y > 134:
+            c.rule(252, y - 2, 808, y - 2)
         c.text(252, y + 22, name, size=13.5, style=1)
         c.text(252, y + 39, hint, size=11.5, colour=MUTED)
-        c.rule(252, y + 54, 808, y + 54)
 
     def choice(y: float, value: str) -> None:
         c.box(638, y + 9, 170, 30, fill=WHITE, line=RULE, radius=0.04)
@@ -157,8 +182,9 @@ def _screen_page() -> pymupdf.Document:
     _switch(c, 770, 373, True)
     row(414, "Back up over mobile data", "May cost money")
     _switch(c, 770, 429, False)
-    c.text(232, 510, "Last backup: today 06:14, 2.8 GB in 3 minutes", size=12.5,
-           colour=rgb("2c7a47"))
+    c.text(
+        232, 510, "Last backup: today 06:14, 2.8 GB in 3 minutes", size=12.5, colour=rgb("2c7a47")
+    )
     _button(c, 606, "Cancel", WHITE, rgb("3c4050"))
     _button(c, 722, "Save", ACCENT, WHITE)
     c.finish()

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pymupdf
-
-from samples.canvas import INK, MUTED, WHITE, Canvas, rgb, save
+from samples.canvas import MUTED, WHITE, rgb, save
 from samples.charts import Frame, bars, legend, lines
+from samples.report_accounts import balance, cash, income
+from samples.report_page import CORAL, LEFT, SAND, TEAL, WIDE, H, Report, W, heading
 
-W, H = 595, 842
-LEFT, WIDE = 62, 471
-TEAL, CORAL, SAND = rgb("1c5d63"), rgb("d9694a"), rgb("c79a4b")
 YEARS = ["2020", "2021", "2022", "2023", "2024"]
 SEGMENTS = ["City bikes", "Cargo bikes", "Service and parts"]
 REVENUE = [
@@ -19,32 +16,6 @@ REVENUE = [
     [18.5, 27.9, 41.6, 58.3, 76.8],
     [9.8, 11.6, 14.2, 18.7, 24.1],
 ]
-
-
-class Report:
-    """Adds pages with a running head and remembers them for the outline."""
-
-    def __init__(self) -> None:
-        self.doc = pymupdf.open()
-        self.outline: list[list[object]] = []
-
-    def page(self, title: str, level: int = 1, section: str = "") -> Canvas:
-        canvas = Canvas(self.doc, W, H)
-        number = self.doc.page_count
-        self.outline.append([level, title, number])
-        if number > 2:
-            canvas.text(LEFT, 44, "Tarnfield Cycles plc", size=8, style=1, colour=TEAL)
-            canvas.text(LEFT + WIDE, 44, section or "Annual Report 2024", size=8, colour=MUTED,
-                        align="right")
-            canvas.rule(LEFT, 51, LEFT + WIDE, 51)
-            canvas.text(LEFT + WIDE, 805, str(number - 2), size=8.5, colour=MUTED, align="right")
-            canvas.text(LEFT, 108, title, size=25, family="serif", colour=TEAL)
-        return canvas
-
-
-def heading(canvas: Canvas, y: float, text: str) -> float:
-    canvas.text(LEFT, y + 14, text, size=12.5, style=1, colour=TEAL)
-    return y + 24
 
 
 def draw(path: Path) -> None:
@@ -57,9 +28,9 @@ def draw(path: Path) -> None:
     _markets(report)
     _quality(report)
     _risks(report)
-    _income(report)
-    _balance(report)
-    _cash(report)
+    income(report)
+    balance(report)
+    cash(report)
     doc = report.doc
     doc.set_toc(report.outline)
     doc.set_page_labels(
@@ -68,8 +39,13 @@ def draw(path: Path) -> None:
             {"startpage": 2, "prefix": "", "style": "D", "firstpagenum": 1},
         ]
     )
-    save(doc, path, title="Tarnfield Cycles plc: Annual Report 2024", author="Tarnfield Cycles plc",
-         subject="Annual report and accounts for the year ended 31 December 2024")
+    save(
+        doc,
+        path,
+        title="Tarnfield Cycles plc: Annual Report 2024",
+        author="Tarnfield Cycles plc",
+        subject="Annual report and accounts for the year ended 31 December 2024",
+    )
 
 
 def _cover(report: Report) -> None:
@@ -81,9 +57,15 @@ def _cover(report: Report) -> None:
             c.page.draw_circle((x, y), radius, color=WHITE, width=1.6 if radius == 88 else 0.5)
         c.page.draw_circle((x, y), 6, color=WHITE, fill=CORAL if ring else WHITE, width=1)
     # A diamond frame, as a bicycle has.
-    for a, b in [((190, 380), (262, 262)), ((262, 262), (372, 250)), ((372, 250), (290, 385)),
-                 ((290, 385), (262, 262)), ((290, 385), (190, 380)), ((366, 222), (415, 380)),
-                 ((254, 244), (262, 262))]:
+    for a, b in [
+        ((190, 380), (262, 262)),
+        ((262, 262), (372, 250)),
+        ((372, 250), (290, 385)),
+        ((290, 385), (262, 262)),
+        ((290, 385), (190, 380)),
+        ((366, 222), (415, 380)),
+        ((254, 244), (262, 262)),
+    ]:
         c.rule(*a, *b, colour=WHITE, thick=3)
     c.rule(236, 242, 274, 242, colour=WHITE, thick=5)
     c.rule(366, 222, 396, 214, colour=WHITE, thick=4)
@@ -98,10 +80,14 @@ def _contents(report: Report) -> None:
     c = report.page("Contents")
     c.text(LEFT, 130, "Contents", size=28, family="serif", colour=TEAL)
     entries = [
-        ("The year at a glance", "1"), ("Letter from the Chair", "2"),
-        ("Chief Executive's review", "3"), ("Markets and people", "4"),
-        ("Quality and climate", "5"), ("Principal risks", "6"),
-        ("Consolidated income statement", "7"), ("Consolidated balance sheet", "8"),
+        ("The year at a glance", "1"),
+        ("Letter from the Chair", "2"),
+        ("Chief Executive's review", "3"),
+        ("Markets and people", "4"),
+        ("Quality and climate", "5"),
+        ("Principal risks", "6"),
+        ("Consolidated income statement", "7"),
+        ("Consolidated balance sheet", "8"),
         ("Cash flow and notes", "9"),
     ]
     for i, (name, page) in enumerate(entries):
@@ -110,11 +96,14 @@ def _contents(report: Report) -> None:
         c.text(LEFT + WIDE, y, page, size=12, style=1, colour=CORAL, align="right")
         c.rule(LEFT, y + 10, LEFT + WIDE, y + 10)
     c.paragraph(
-        LEFT, 560, 330,
+        LEFT,
+        560,
+        330,
         "All amounts are in millions of pounds sterling unless stated otherwise. Tarnfield Cycles "
         "plc is registered in England, number 07714402. Registered office: The Ropeworks, "
         "14 Harbour Street, Whitehaven CA28 7LL.",
-        size=9, colour=MUTED,
+        size=9,
+        colour=MUTED,
     )
     c.finish()
 
@@ -122,11 +111,14 @@ def _contents(report: Report) -> None:
 def _glance(report: Report) -> None:
     c = report.page("The year at a glance", section="Overview")
     c.paragraph(
-        LEFT, 128, 440,
+        LEFT,
+        128,
+        440,
         "Tarnfield designs, builds and repairs bicycles for towns. We sell through 46 of our own "
         "workshops and 380 partner shops in eleven countries, and we promise spare parts for "
         "every model for fifteen years after its last sale.",
-        size=12, family="serif",
+        size=12,
+        family="serif",
     )
     facts = [
         ("£183.2m", "revenue", "2023: £161.6m, up 13.4%"),
@@ -144,7 +136,9 @@ def _glance(report: Report) -> None:
         c.text(x + 14, y + 88, before, size=8.5, colour=MUTED)
     y = heading(c, 510, "What happened")
     c.bullets(
-        LEFT, y, WIDE,
+        LEFT,
+        y,
+        WIDE,
         [
             "**January.** The Porter 3 cargo bike went on sale; it became our best-selling model "
             "within seven months.",
@@ -163,8 +157,14 @@ def _glance(report: Report) -> None:
 def _letter(report: Report) -> None:
     c = report.page("Letter from the Chair", section="Overview")
     y = c.paragraph(
-        LEFT, 130, 430, "A year in which cargo bikes stopped being a curiosity and became our "
-        "second business.", size=15, family="serif", colour=CORAL)
+        LEFT,
+        130,
+        430,
+        "A year in which cargo bikes stopped being a curiosity and became our second business.",
+        size=15,
+        family="serif",
+        colour=CORAL,
+    )
     y += 12
     for text in [
         "Dear shareholder,",
@@ -187,8 +187,7 @@ def _letter(report: Report) -> None:
         "11 in the morning. Come by bicycle if you can. There will be somewhere dry to put it.",
     ]:
         y = c.paragraph(LEFT, y, WIDE, text, size=10.8, family="serif", justify=True) + 9
-    c.text(LEFT, y + 26, "Marguerite Osei-Lindqvist", size=15, family="serif", style=2,
-           colour=TEAL)
+    c.text(LEFT, y + 26, "Marguerite Osei-Lindqvist", size=15, family="serif", style=2, colour=TEAL)
     c.text(LEFT, y + 44, "Chair, 11 March 2025", size=9, colour=MUTED)
     c.finish()
 
@@ -197,18 +196,24 @@ def _review(report: Report) -> None:
     c = report.page("Chief Executive's review", section="Strategy and performance")
     y = heading(c, 122, "Revenue")
     y = c.paragraph(
-        LEFT, y, WIDE,
+        LEFT,
+        y,
+        WIDE,
         "Revenue grew by 13.4% to £183.2m. All of the growth came from cargo bikes, up 31.7%, and "
         "from service and parts, up 28.9%. A cargo bike is ridden 3.4 times as far in a year as a "
         "city bike, so it comes back to our workshops more often; that is why the two grow "
-        "together.", justify=True)
+        "together.",
+        justify=True,
+    )
     c.text(LEFT, y + 26, "Revenue by segment, 2020 to 2024", size=9.5, style=1)
     legend(c, LEFT + 190, y + 26, SEGMENTS, [TEAL, CORAL, SAND])
     frame = Frame(LEFT + 24, y + 56, WIDE - 24, 210, top=200, unit="£ million")
     bars(c, frame, YEARS, REVENUE, [TEAL, CORAL, SAND], stacked=True)
     y = heading(c, y + 292, "Profit by segment")
     y = c.table(
-        LEFT, y, [191, 70, 70, 70, 70],
+        LEFT,
+        y,
+        [191, 70, 70, 70, 70],
         [
             ["£ million", "2024", "2023", "Margin 2024", "Margin 2023"],
             ["City bikes", "5.9", "6.8", "7.2%", "8.0%"],
@@ -216,13 +221,20 @@ def _review(report: Report) -> None:
             ["Service and parts", "5.1", "3.6", "21.2%", "19.3%"],
             ["Central costs", "(5.5)", "(4.6)", "", ""],
             ["Operating profit", "19.7", "14.9", "10.8%", "9.2%"],
-        ], strong=[5], accent=TEAL)
+        ],
+        strong=[5],
+        accent=TEAL,
+    )
     y = heading(c, y + 12, "What comes next")
     c.paragraph(
-        LEFT, y, WIDE,
+        LEFT,
+        y,
+        WIDE,
         "In 2025 we shall open workshops in Aarhus, Utrecht and Cork, and start to sell the Porter "
         "frame to other makers under licence. We expect revenue between £200m and £208m and an "
-        "operating margin of at least 11%. — _Tomasz Wren, Chief Executive_", justify=True)
+        "operating margin of at least 11%. — _Tomasz Wren, Chief Executive_",
+        justify=True,
+    )
     c.finish()
 
 
@@ -230,7 +242,9 @@ def _markets(report: Report) -> None:
     c = report.page("Markets and people", section="Strategy and performance")
     y = heading(c, 122, "Where we sell")
     y = c.table(
-        LEFT, y, [171, 75, 75, 75, 75],
+        LEFT,
+        y,
+        [171, 75, 75, 75, 75],
         [
             ["Revenue by region, £ million", "2024", "2023", "Change", "Workshops"],
             ["United Kingdom and Ireland", "71.4", "68.0", "+5.0%", "27"],
@@ -239,15 +253,24 @@ def _markets(report: Report) -> None:
             ["Nordic countries", "16.2", "12.4", "+30.6%", "4"],
             ["Rest of the world", "9.1", "7.9", "+15.2%", "0"],
             ["Total", "183.2", "161.6", "+13.4%", "46"],
-        ], strong=[6], accent=TEAL)
+        ],
+        strong=[6],
+        accent=TEAL,
+    )
     y = c.paragraph(
-        LEFT, y + 12, WIDE,
+        LEFT,
+        y + 12,
+        WIDE,
         "The Netherlands and Belgium grew fastest, because the city of Rotterdam ordered 620 "
         "Porter 3 bikes for its street-cleaning teams in the largest single order in our history. "
-        "Outside Europe we sell through one distributor, in Japan.", justify=True)
+        "Outside Europe we sell through one distributor, in Japan.",
+        justify=True,
+    )
     y = heading(c, y + 14, "Who we are")
     y = c.table(
-        LEFT, y, [171, 100, 100, 100],
+        LEFT,
+        y,
+        [171, 100, 100, 100],
         [
             ["People at 31 December 2024", "Number", "Of them women", "Left in the year"],
             ["Assembly", "268", "31%", "7.1%"],
@@ -256,16 +279,25 @@ def _markets(report: Report) -> None:
             ["Sales and marketing", "74", "51%", "9.5%"],
             ["Administration", "45", "58%", "6.7%"],
             ["Total", "612", "35%", "8.0%"],
-        ], strong=[6], accent=TEAL)
+        ],
+        strong=[6],
+        accent=TEAL,
+    )
     y = c.paragraph(
-        LEFT, y + 12, WIDE,
+        LEFT,
+        y + 12,
+        WIDE,
         "We trained 58 apprentices in the year, 19 more than in 2023, and all but three of those "
         "who finished stayed. There were four reportable accidents (2023: seven). The median pay "
         "gap between men and women was 3.9% (2023: 5.2%). Every permanent employee takes part in "
-        "the share plan after one year.", justify=True)
+        "the share plan after one year.",
+        justify=True,
+    )
     y = heading(c, y + 14, "The board")
     c.table(
-        LEFT, y, [171, 180, 120],
+        LEFT,
+        y,
+        [171, 180, 120],
         [
             ["Director", "Role", "On the board since"],
             ["Marguerite Osei-Lindqvist", "Chair", "2014"],
@@ -274,7 +306,10 @@ def _markets(report: Report) -> None:
             ["Ruth Ellery", "Chair of the audit committee", "2017"],
             ["Daniyar Seitkali", "Independent director", "2021"],
             ["Imogen Farrow-Pryce", "Elected by the employees", "2023"],
-        ], aligns="lll", accent=TEAL)
+        ],
+        aligns="lll",
+        accent=TEAL,
+    )
     c.finish()
 
 
@@ -282,30 +317,55 @@ def _quality(report: Report) -> None:
     c = report.page("Quality and climate", section="Strategy and performance")
     y = heading(c, 122, "Warranty claims")
     y = c.paragraph(
-        LEFT, y, WIDE,
-        "Claims have fallen in each of the last six quarters. The steepest part of the fall follows the move to "
-        "sealed bottom brackets in the third quarter of 2023.", justify=True)
+        LEFT,
+        y,
+        WIDE,
+        "Claims have fallen in each of the last six quarters. The steepest part of the fall "
+        "follows the move to sealed bottom brackets in the third quarter of 2023.",
+        justify=True,
+    )
     c.text(LEFT, y + 26, "Warranty claims per 1,000 bikes in use, by quarter", size=9.5, style=1)
     quarters = [f"Q{q} {y}" for y in (22, 23, 24) for q in (1, 2, 3, 4)]
     claims = [41, 39, 44, 38, 35, 36, 33, 29, 26, 24, 21, 18]
-    lines(c, Frame(LEFT + 24, y + 50, WIDE - 24, 150, top=50, steps=5), quarters, [claims],
-          [CORAL], marked=[0, 2, 11])
+    lines(
+        c,
+        Frame(LEFT + 24, y + 50, WIDE - 24, 150, top=50, steps=5),
+        quarters,
+        [claims],
+        [CORAL],
+        marked=[0, 2, 11],
+    )
     y = heading(c, y + 232, "Carbon")
     y = c.paragraph(
-        LEFT, y, WIDE,
+        LEFT,
+        y,
+        WIDE,
         "Making and delivering one bike caused 154 kg of carbon dioxide equivalent in 2024, 27% "
         "less than in 2020. Nearly half of what remains is aluminium. From 2026 all Porter frames "
         "will be made of at least 70% recycled metal, smelted in Norway with hydropower. Our goal "
-        "for 2028 is 120 kg.", justify=True)
+        "for 2028 is 120 kg.",
+        justify=True,
+    )
     c.text(LEFT, y + 26, "Carbon footprint of one bike, kg CO2e", size=9.5, style=1)
-    bars(c, Frame(LEFT + 24, y + 48, 300, 130, top=240), [*YEARS, "Goal 2028"],
-         [[212, 203, 188, 171, 154, 120]], [TEAL])
+    bars(
+        c,
+        Frame(LEFT + 24, y + 48, 300, 130, top=240),
+        [*YEARS, "Goal 2028"],
+        [[212, 203, 188, 171, 154, 120]],
+        [TEAL],
+    )
     x = LEFT + 350
     c.box(x, y + 40, 121, 160, fill=rgb("eef4f3"), radius=0.04)
     c.text(x + 12, y + 62, "Where it comes from", size=9, style=1)
-    for i, (name, share) in enumerate([("Aluminium", "47%"), ("Battery", "21%"),
-                                       ("Transport", "14%"), ("Assembly", "10%"),
-                                       ("Tyres, other", "8%")]):
+    for i, (name, share) in enumerate(
+        [
+            ("Aluminium", "47%"),
+            ("Battery", "21%"),
+            ("Transport", "14%"),
+            ("Assembly", "10%"),
+            ("Tyres, other", "8%"),
+        ]
+    ):
         c.text(x + 12, y + 86 + 22 * i, name, size=9)
         c.text(x + 109, y + 86 + 22 * i, share, size=9, style=1, colour=TEAL, align="right")
     c.finish()
@@ -314,24 +374,50 @@ def _quality(report: Report) -> None:
 def _risks(report: Report) -> None:
     c = report.page("Principal risks", section="Governance")
     y = c.paragraph(
-        LEFT, 128, WIDE,
+        LEFT,
+        128,
+        WIDE,
         "The board reviews these risks twice a year. The last column says how a risk "
-        "has moved since the last report.", size=10)
+        "has moved since the last report.",
+        size=10,
+    )
     risks = [
-        ("Battery supply", "Two makers supply all our cells, both in one province.",
-         "A third supplier, in Hungary, delivers from September 2025. Stock covers 14 weeks.",
-         "lower"),
-        ("Product safety", "A faulty part can hurt a rider and our name.",
-         "Every frame and fork is pulled to 1.8 times its rated load. Recalls are rehearsed.",
-         "level"),
-        ("Subsidy changes", "Grants for cargo bikes exist in six of our markets.",
-         "No market's grant stands behind more than 9% of revenue.", "higher"),
-        ("Exchange rates", "We earn 61% of revenue in euros and spend in pounds.",
-         "Half of the next twelve months' euro income is sold forward.", "level"),
-        ("Cyber attack", "The Whitehaven line stops without its planning system.",
-         "Offline plans for ten days. An outside team tests our defences each spring.", "higher"),
-        ("Key people", "Frame design rests on a team of nine.",
-         "Pay linked to five-year results; two successors named for each post.", "lower"),
+        (
+            "Battery supply",
+            "Two makers supply all our cells, both in one province.",
+            "A third supplier, in Hungary, delivers from September 2025. Stock covers 14 weeks.",
+            "lower",
+        ),
+        (
+            "Product safety",
+            "A faulty part can hurt a rider and our name.",
+            "Every frame and fork is pulled to 1.8 times its rated load. Recalls are rehearsed.",
+            "level",
+        ),
+        (
+            "Subsidy changes",
+            "Grants for cargo bikes exist in six of our markets.",
+            "No market's grant stands behind more than 9% of revenue.",
+            "higher",
+        ),
+        (
+            "Exchange rates",
+            "We earn 61% of revenue in euros and spend in pounds.",
+            "Half of the next twelve months' euro income is sold forward.",
+            "level",
+        ),
+        (
+            "Cyber attack",
+            "The Whitehaven line stops without its planning system.",
+            "Offline plans for ten days. An outside team tests our defences each spring.",
+            "higher",
+        ),
+        (
+            "Key people",
+            "Frame design rests on a team of nine.",
+            "Pay linked to five-year results; two successors named for each post.",
+            "lower",
+        ),
     ]
     y += 14
     for name, what, answer, move in risks:
@@ -342,118 +428,4 @@ def _risks(report: Report) -> None:
         colour = {"lower": TEAL, "higher": CORAL, "level": MUTED}[move]
         c.text(LEFT + WIDE, y + 19, move, size=9.5, style=1, colour=colour, align="right")
         y += 74
-    c.finish()
-
-
-STATEMENT = [241, 60, 85, 85]
-
-
-def _income(report: Report) -> None:
-    c = report.page("Consolidated income statement", section="Financial statements")
-    c.text(LEFT, 132, "for the year ended 31 December 2024", size=10, colour=MUTED)
-    y = c.table(
-        LEFT, 152, STATEMENT,
-        [
-            ["£ million", "Note", "2024", "2023"],
-            ["Revenue", "1", "183.2", "161.6"],
-            ["Cost of sales", "", "(118.7)", "(106.9)"],
-            ["Gross profit", "", "64.5", "54.7"],
-            ["Research and development", "2", "(9.6)", "(8.1)"],
-            ["Selling and distribution", "", "(21.4)", "(19.2)"],
-            ["Administration", "", "(13.8)", "(12.5)"],
-            ["Operating profit", "", "19.7", "14.9"],
-            ["Finance costs", "", "(1.9)", "(2.2)"],
-            ["Profit before tax", "", "17.8", "12.7"],
-            ["Income tax", "3", "(4.3)", "(3.0)"],
-            ["Profit for the year", "", "13.5", "9.7"],
-        ], strong=[3, 7, 9, 11], accent=TEAL, size=10, row_height=22, aligns="lcrr")
-    y = c.table(
-        LEFT, y + 26, STATEMENT,
-        [
-            ["Per share", "Note", "2024", "2023"],
-            ["Basic earnings, pence", "4", "30.0", "21.6"],
-            ["Diluted earnings, pence", "4", "29.3", "21.2"],
-            ["Dividend, pence", "4", "9.0", "7.0"],
-            ["Weighted number of shares, million", "", "45.0", "44.9"],
-        ], accent=TEAL, size=10, row_height=22, aligns="lcrr")
-    c.paragraph(
-        LEFT, y + 24, WIDE,
-        "Cost of sales includes £0.6m for the recall of the City 5. Research and development of "
-        "£3.2m that met the conditions was capitalised and is not part of the charge above.",
-        size=9.5, colour=MUTED)
-    c.finish()
-
-
-def _balance(report: Report) -> None:
-    c = report.page("Consolidated balance sheet", section="Financial statements")
-    c.text(LEFT, 132, "at 31 December 2024", size=10, colour=MUTED)
-    c.table(
-        LEFT, 152, STATEMENT,
-        [
-            ["£ million", "Note", "2024", "2023"],
-            ["Property, plant and equipment", "5", "48.6", "44.2"],
-            ["Intangible assets", "2", "12.4", "10.9"],
-            ["Right-of-use assets", "", "8.3", "9.1"],
-            ["Non-current assets", "", "69.3", "64.2"],
-            ["Inventories", "6", "31.7", "38.5"],
-            ["Trade and other receivables", "", "22.9", "20.6"],
-            ["Cash and cash equivalents", "", "26.8", "14.1"],
-            ["Current assets", "", "81.4", "73.2"],
-            ["Total assets", "", "150.7", "137.4"],
-            ["Trade and other payables", "", "27.6", "25.9"],
-            ["Provision for warranties", "7", "5.2", "6.1"],
-            ["Borrowings", "8", "22.0", "27.5"],
-            ["Lease liabilities", "", "8.8", "9.5"],
-            ["Total liabilities", "", "63.6", "69.0"],
-            ["Net assets", "", "87.1", "68.4"],
-            ["Share capital and premium", "", "30.2", "21.8"],
-            ["Retained earnings", "", "56.9", "46.6"],
-            ["Total equity", "", "87.1", "68.4"],
-        ], strong=[4, 8, 9, 14, 15, 18], accent=TEAL, size=10, row_height=22, aligns="lcrr")
-    c.paragraph(
-        LEFT, 600, WIDE,
-        "Approved by the board on 11 March 2025 and signed on its behalf by Tomasz Wren and "
-        "Henrik Aalto. Auditor: Calloway Strand LLP, Carlisle.", size=9.5, colour=MUTED)
-    c.finish()
-
-
-def _cash(report: Report) -> None:
-    c = report.page("Cash flow and notes", section="Financial statements")
-    y = c.table(
-        LEFT, 126, STATEMENT,
-        [
-            ["£ million", "Note", "2024", "2023"],
-            ["Cash generated from operations", "", "34.7", "17.3"],
-            ["Interest paid", "", "(1.9)", "(2.2)"],
-            ["Tax paid", "", "(4.5)", "(2.8)"],
-            ["Net cash from operating activities", "", "28.3", "12.3"],
-            ["Purchase of plant and equipment", "5", "(10.5)", "(6.4)"],
-            ["Capitalised development", "2", "(3.2)", "(2.6)"],
-            ["Shares placed", "", "8.4", "0.0"],
-            ["Borrowings repaid", "8", "(5.5)", "(2.0)"],
-            ["Lease payments", "", "(1.6)", "(1.5)"],
-            ["Dividends paid", "4", "(3.2)", "(2.7)"],
-            ["Increase (decrease) in cash", "", "12.7", "(2.9)"],
-        ], strong=[4, 11], accent=TEAL, row_height=17, aligns="lcrr")
-    y += 14
-    for number, title, text in [
-        (1, "Revenue", "Revenue is recognised when a bike is handed over. Service plans are spread "
-         "over their term; £6.3m of payments received is deferred to later years (2023: £4.8m)."),
-        (2, "Development", "Capitalised development is written off over five years. The Porter 3 "
-         "accounts for £4.1m of the £12.4m of intangible assets."),
-        (3, "Tax", "The effective rate was 24.2% (2023: 23.6%). It is below the standard rate of "
-         "25% because of relief for research."),
-        (5, "Plant", "Additions of £10.5m include £7.9m for the second assembly line in Whitehaven, "
-         "which is depreciated over twelve years."),
-        (6, "Inventories", "Finished bikes £14.9m, parts and materials £13.6m, work in progress "
-         "£3.2m. Write-downs in the year came to £0.9m."),
-        (7, "Warranties", "Opening balance £6.1m, added £3.4m, used £4.3m, closing balance £5.2m. "
-         "Frames carry a warranty of ten years, motors and batteries one of three."),
-        (8, "Borrowings", "A term loan from Solway Bank at 1.85 percentage points over SONIA, repaid "
-         "in quarterly steps until September 2028. Its covenant limits net debt to 2.5 times "
-         "EBITDA; at the year end it was below zero."),
-    ]:
-        c.text(LEFT, y + 11, f"{number}", size=10, style=1, colour=CORAL)
-        c.text(LEFT + 18, y + 11, title, size=10, style=1, colour=INK)
-        y = c.paragraph(LEFT + 100, y + 1, WIDE - 100, text, size=9.5) + 8
     c.finish()

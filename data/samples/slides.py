@@ -18,8 +18,9 @@ def _slide(doc: pymupdf.Document, title: str, kicker: str) -> Canvas:
     c.box(0, 0, 14, H, fill=NIGHT)
     c.text(60, 62, kicker.upper(), size=12, style=1, colour=LIME)
     c.text(60, 108, title, size=34, style=1, colour=NIGHT)
-    c.text(60, 516, "Checkout platform · reliability review, third quarter 2024", size=11,
-           colour=MUTED)
+    c.text(
+        60, 516, "Checkout platform · reliability review, third quarter 2024", size=11, colour=MUTED
+    )
     c.text(W - 48, 516, str(doc.page_count), size=11, colour=MUTED, align="right")
     return c
 
@@ -28,11 +29,24 @@ def draw(path: Path) -> None:
     doc = pymupdf.open()
     for slide in (_title, _numbers, _path, _incidents, _timeline, _latency, _cost, _asks):
         slide(doc).finish()
-    doc.set_toc([[1, "Title", 1], [1, "The quarter in numbers", 2], [1, "How a payment travels", 3],
-                 [1, "Incidents", 4], [1, "The night of 17 August", 5], [1, "Latency", 6],
-                 [1, "Cost", 7], [1, "What we ask for", 8]])
-    save(doc, path, title="Checkout platform: reliability review Q3 2024",
-         author="Payments reliability group, Larkmarket")
+    doc.set_toc(
+        [
+            [1, "Title", 1],
+            [1, "The quarter in numbers", 2],
+            [1, "How a payment travels", 3],
+            [1, "Incidents", 4],
+            [1, "The night of 17 August", 5],
+            [1, "Latency", 6],
+            [1, "Cost", 7],
+            [1, "What we ask for", 8],
+        ]
+    )
+    save(
+        doc,
+        path,
+        title="Checkout platform: reliability review Q3 2024",
+        author="Payments reliability group, Larkmarket",
+    )
 
 
 def _title(doc: pymupdf.Document) -> Canvas:
@@ -44,8 +58,13 @@ def _title(doc: pymupdf.Document) -> Canvas:
     c.text(70, 262, "twelve quiet weeks", size=54, style=1, colour=WHITE)
     c.text(70, 330, "Checkout platform reliability review", size=21, colour=WHITE)
     c.text(70, 360, "Third quarter 2024", size=21, colour=LIME)
-    c.text(70, 478, "Larkmarket · Payments reliability group · 8 October 2024", size=14,
-           colour=rgb("a9b0c9"))
+    c.text(
+        70,
+        478,
+        "Larkmarket · Payments reliability group · 8 October 2024",
+        size=14,
+        colour=rgb("a9b0c9"),
+    )
     return c
 
 
@@ -64,13 +83,15 @@ def _numbers(doc: pymupdf.Document) -> Canvas:
         c.text(x + 100, 250, figure, size=38, style=1, colour=colour, align="centre")
         c.text(x + 100, 288, name, size=14, align="centre")
         c.text(x + 100, 334, target, size=13, colour=MUTED, align="centre")
-    c.text(60, 430, "61 million payments, 41 minutes of outage, 38 of them in a single night.",
-           size=20)
+    c.text(
+        60, 430, "61 million payments, 41 minutes of outage, 38 of them in a single night.", size=20
+    )
     return c
 
 
-def _node(c: Canvas, x: float, y: float, name: str, what: str, fill: Colour = MIST,
-          ink: Colour = INK) -> None:
+def _node(
+    c: Canvas, x: float, y: float, name: str, what: str, fill: Colour = MIST, ink: Colour = INK
+) -> None:
     c.box(x, y, 150, 74, fill=fill, line=NIGHT, thick=1.4, radius=0.08)
     c.text(x + 75, y + 34, name, size=17, style=1, align="centre", colour=ink)
     c.text(x + 75, y + 56, what, size=12, align="centre", colour=ink)
@@ -91,24 +112,40 @@ def _path(doc: pymupdf.Document) -> Canvas:
     c.arrow(595, 248, 595, 336, colour=ROSE, thick=2.2)
     c.arrow(674, 377, 746, 377, colour=NIGHT)
     c.text(606, 298, "the link that failed in August", size=13, colour=ROSE, style=1)
-    c.text(60, 462, "The ledger never waits for receipts: it writes to the outbox and goes on.",
-           size=17)
+    c.text(
+        60,
+        462,
+        "The ledger never waits for receipts: it writes to the outbox and goes on.",
+        size=17,
+    )
     return c
 
 
 def _incidents(doc: pymupdf.Document) -> Canvas:
     c = _slide(doc, "Three incidents, one that mattered", "Incidents")
     c.table(
-        60, 160, [120, 130, 390, 200],
+        60,
+        160,
+        [120, 130, 390, 200],
         [
             ["Date", "Minutes", "Cause", "Payments delayed"],
             ["9 July", "2", "Expired certificate at one acquirer", "1,900"],
             ["17 August", "38", "Outbox disk full, ledger blocked on write", "214,000"],
             ["26 September", "1", "Wrong weight in a gateway release", "640"],
             ["Together", "41", "", "216,540"],
-        ], size=17, row_height=46, aligns="lclr", strong=[4], accent=NIGHT)
-    c.text(60, 440, "No payment was lost. 73 customers were charged twice and refunded within a day.",
-           size=19)
+        ],
+        size=17,
+        row_height=46,
+        aligns="lclr",
+        strong=[4],
+        accent=NIGHT,
+    )
+    c.text(
+        60,
+        440,
+        "No payment was lost. 73 customers were charged twice and refunded within a day.",
+        size=19,
+    )
     return c
 
 
@@ -130,8 +167,12 @@ def _timeline(doc: pymupdf.Document) -> Canvas:
         c.text(x, y, time, size=20, style=1, colour=colour, align="centre")
         c.text(x, y + 24, what, size=15, style=1, align="centre")
         c.text(x, y + 44, more, size=14, colour=MUTED, align="centre")
-    c.text(60, 462, "The alert for disk space stood at 95% of a disk that fills in four minutes.",
-           size=19)
+    c.text(
+        60,
+        462,
+        "The alert for disk space stood at 95% of a disk that fills in four minutes.",
+        size=19,
+    )
     return c
 
 
@@ -140,21 +181,40 @@ def _latency(doc: pymupdf.Document) -> Canvas:
     weeks = [f"W{n}" for n in range(27, 40)]
     tail = [1.92, 1.88, 1.9, 1.81, 1.74, 1.7, 2.31, 1.62, 1.5, 1.41, 1.33, 1.3, 1.24]
     middle = [0.46, 0.46, 0.45, 0.44, 0.44, 0.43, 0.47, 0.42, 0.41, 0.41, 0.4, 0.39, 0.39]
-    lines(c, Frame(96, 170, 810, 250, top=2.5, steps=5, unit="seconds", size=13), weeks,
-          [tail, middle], [ROSE, NIGHT], marked=[0, 6, 12])
+    lines(
+        c,
+        Frame(96, 170, 810, 250, top=2.5, steps=5, unit="seconds", size=13),
+        weeks,
+        [tail, middle],
+        [ROSE, NIGHT],
+        marked=[0, 6, 12],
+    )
     legend(c, 560, 156, ["99th percentile", "median"], [ROSE, NIGHT], size=14)
-    c.text(60, 484, "The peak of week 33 is the outage. Caching risk scores took 0.4 s off the tail.",
-           size=16)
+    c.text(
+        60,
+        484,
+        "The peak of week 33 is the outage. Caching risk scores took 0.4 s off the tail.",
+        size=16,
+    )
     return c
 
 
 def _cost(doc: pymupdf.Document) -> Canvas:
     c = _slide(doc, "A payment now costs a third less", "Cost")
-    bars(c, Frame(96, 170, 520, 262, top=2, steps=4, unit="pence for one payment", size=13),
-         ["Q3 23", "Q4 23", "Q1 24", "Q2 24", "Q3 24"], [[1.8, 1.7, 1.5, 1.3, 1.2]], [NIGHT])
-    for i, (figure, what) in enumerate([("-0.4p", "smaller gateway nodes"),
-                                        ("-0.3p", "outbox on cheaper disks"),
-                                        ("+0.1p", "a second bank link")]):
+    bars(
+        c,
+        Frame(96, 170, 520, 262, top=2, steps=4, unit="pence for one payment", size=13),
+        ["Q3 23", "Q4 23", "Q1 24", "Q2 24", "Q3 24"],
+        [[1.8, 1.7, 1.5, 1.3, 1.2]],
+        [NIGHT],
+    )
+    for i, (figure, what) in enumerate(
+        [
+            ("-0.4p", "smaller gateway nodes"),
+            ("-0.3p", "outbox on cheaper disks"),
+            ("+0.1p", "a second bank link"),
+        ]
+    ):
         y = 214 + 76 * i
         c.text(660, y, figure, size=30, style=1, colour=ROSE if figure[0] == "+" else LIME)
         c.text(660, y + 24, what, size=15)
@@ -165,12 +225,21 @@ def _cost(doc: pymupdf.Document) -> Canvas:
 def _asks(doc: pymupdf.Document) -> Canvas:
     c = _slide(doc, "What we ask for", "Decisions")
     asks = [
-        ("1", "Let payments through when the outbox is down",
-         "The ledger keeps them and fills the outbox later. Eight weeks, two engineers."),
-        ("2", "Alert on time until full, not on per cent full",
-         "Done for the outbox; 214 other disks to go. Three weeks."),
-        ("3", "Rehearse a lost zone every month",
-         "First rehearsal on Tuesday 12 November at 10 in the morning."),
+        (
+            "1",
+            "Let payments through when the outbox is down",
+            "The ledger keeps them and fills the outbox later. Eight weeks, two engineers.",
+        ),
+        (
+            "2",
+            "Alert on time until full, not on per cent full",
+            "Done for the outbox; 214 other disks to go. Three weeks.",
+        ),
+        (
+            "3",
+            "Rehearse a lost zone every month",
+            "First rehearsal on Tuesday 12 November at 10 in the morning.",
+        ),
     ]
     for i, (number, ask, detail) in enumerate(asks):
         y = 170 + 102 * i
