@@ -111,14 +111,13 @@ def _strength(similarities: FloatArray, weights: FloatArray) -> FloatArray:
 
 def _blur(canvas: FloatArray, sigma: float) -> FloatArray:
     """Gaussian blur as two small matrix products; Pillow's has no floating-point mode."""
-    rows, columns = (_gaussian(n, max(sigma, 0.3)) for n in canvas.shape)
-    blurred: FloatArray = rows @ canvas @ columns.T
-    return blurred
+    rows, columns = canvas.shape
+    return np.asarray(_gaussian(rows, sigma) @ canvas @ _gaussian(columns, sigma).T, np.float32)
 
 
 def _gaussian(n: int, sigma: float) -> FloatArray:
     at = np.arange(n)
-    near = np.exp(-((at[:, None] - at) ** 2) / (2 * sigma**2))
+    near = np.exp(-((at[:, None] - at) ** 2) / (2 * max(sigma, 0.3) ** 2))
     return np.asarray(near / near.sum(axis=1, keepdims=True), np.float32)
 
 
