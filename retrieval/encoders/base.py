@@ -70,7 +70,6 @@ def load_encoder(encoder_id: str) -> PageEncoder:
     family, _, argument = encoder_id.partition(":")
     factory = _FACTORIES.get(family)
     if factory is None:
-        raise EncoderError(
-            f"unknown encoder '{encoder_id}'; this installation has: {', '.join(encoder_families())}"
-        )
+        known = ", ".join(encoder_families())
+        raise EncoderError(f"unknown encoder '{encoder_id}'; this installation has: {known}")
     return factory(argument)
