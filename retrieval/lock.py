@@ -69,6 +69,7 @@ class WriterLock:
             fd, self._fd = self._fd, None
             _held.discard(self)
             os.ftruncate(fd, 0)
+            fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)
 
     def __enter__(self) -> WriterLock:

@@ -54,7 +54,11 @@ def select(documents: Mapping[int, DocumentRow], condition: str) -> NDArray[np.i
             ) from error
     finally:
         connection.close()
-    return np.array([row[0] for row in found], np.int64)
+    ids = [row[0] for row in found]
+    # A bracket in the condition can close ours; what then comes back need not be documents.
+    if not all(isinstance(doc_id, int) and doc_id in documents for doc_id in ids):
+        raise InputError(f"cannot use the filter {condition!r}; {_known(columns)}")
+    return np.array(ids, np.int64)
 
 
 class _Budget:

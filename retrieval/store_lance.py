@@ -33,7 +33,8 @@ def connect(root: Path) -> Any:
     os.environ.setdefault("RUST_LOG", "error")
     import lancedb
 
-    return lancedb.connect(str(root / LANCE))
+    options = {"new_table_data_storage_version": FILE_VERSION}
+    return lancedb.connect(str(root / LANCE), storage_options=options)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from retrieval.store_schema import (
     PageRecord,
     RaggedPatches,
     code_dtype,
+    content_crc,
     crc,
     decode_content,
     documents_crc,
@@ -139,7 +140,8 @@ class Store:
         scales = rows["scale"].to_numpy().astype(np.float32)
         for i, blob in enumerate(_blobs(rows["patches"])):
             page_id = rows["page_id"][i].as_py()
-            self._check(page_id, rows["patches_crc"][i].as_py(), blob, scales[i].tobytes())
+            if crc(page_id, blob, scales[i].tobytes()) != rows["patches_crc"][i].as_py():
+                raise _damaged_page(self._root, page_id)
             blobs.append(blob)
         counts = self._pages.n_patches[offsets].astype(np.int64)
         starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
@@ -152,13 +154,15 @@ class Store:
 
     def fetch_boxes_and_words(self, offsets: NDArray[np.int64]) -> list[PageRecord]:
         """What is shown of the pages at ``offsets`` ``[k]``, in the order asked."""
-        columns = ["page_id", "doc_id", "number", "content", "content_crc"]
-        rows, back = self._take(offsets, columns)
+        plain = ["page_id", "doc_id", "number", "content_crc", "n_patches", "n_vectors"]
+        rows, back = self._take(offsets, [*plain, "content"])
         records: list[PageRecord] = []
         for i, blob in enumerate(_blobs(rows["content"])):
-            page_id = rows["page_id"][i].as_py()
-            self._check(page_id, rows["content_crc"][i].as_py(), blob)
-            doc_id, number = rows["doc_id"][i].as_py(), rows["number"][i].as_py()
+            page_id, doc_id, number, said, n_patches, n_vectors = (
+                rows[name][i].as_py() for name in plain
+            )
+            if said != content_crc(page_id, doc_id, number, n_patches, n_vectors, blob):
+                raise _damaged_page(self._root, page_id)
             records.append(decode_content(page_id, doc_id, number, bytes(blob)))
         return [records[row] for row in back]
 
@@ -211,7 +215,7 @@ class Store:
     def _take(
         self, offsets: NDArray[np.int64], columns: list[str]
     ) -> tuple[pa.Table, NDArray[np.int64]]:
-        """Rows at the sorted distinct offsets, and for each offset asked its row there."""
+        """Rows at the distinct offsets, ascending, and for each offset asked its row there."""
         wanted, back = np.unique(np.asarray(offsets, np.int64), return_inverse=True)
         if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < len(self._pages):
             raise IndexError(f"row offsets must lie in [0, {len(self._pages)})")
@@ -219,16 +223,12 @@ class Store:
             empty = pa.schema([TABLES["pages"].field(name) for name in columns]).empty_table()
             return empty, back
         with self._lance():
-            rows = take(self._tables["pages"], wanted, columns)
+            rows = take(self._tables["pages"], self._pages.row_ids[wanted], columns)
         if not np.array_equal(rows["page_id"].to_numpy(), self._pages.page_ids[wanted]):
             raise StorageError(
                 f"{self._root / LANCE / 'pages.lance'} returned other pages than asked; {REMEDY}"
             )
         return rows, back
-
-    def _check(self, page_id: int, expected: int, *parts: bytes | memoryview) -> None:
-        if crc(page_id, *parts) != expected:
-            raise _damaged_page(self._root, page_id)
 
     def _lance(self) -> Any:
         if not self._tables:
@@ -268,15 +268,26 @@ def _check_columns(
             )
 
 
-def take(table: Any, offsets: NDArray[np.int64], columns: list[str]) -> pa.Table:
-    """Rows at ascending distinct ``offsets``; Lance reads sorted offsets 2-4 times faster."""
-    return table.take_offsets(offsets.tolist()).select(columns).to_arrow()
+def take(table: Any, row_ids: NDArray[np.uint64], columns: list[str]) -> pa.Table:
+    """The rows of ``row_ids`` ``[k]`` (distinct), in the order asked.
+
+    By row id, not by offset: Lance finds the n-th live row by counting deleted ones, which
+    made a take of 100 rows 12 times slower once a table had deletions. Sorted ids are read
+    2-4 times faster than unsorted.
+    """
+    order = np.argsort(row_ids)
+    rows = table.take_row_ids(row_ids[order].tolist()).select(columns).to_arrow()
+    if len(rows) != len(row_ids):
+        raise StorageError(f"{len(row_ids)} rows were asked for, {len(rows)} came; {REMEDY}")
+    if np.array_equal(order, np.arange(len(order))):
+        return rows
+    return rows.take(np.argsort(order))
 
 
 def read_directory(table: Any) -> PageDirectory:
     """Which page lies where in this version of the ``pages`` table."""
     columns = list(DIRECTORY_COLUMNS)
-    return PageDirectory.from_arrow(table.search().select(columns).to_arrow())
+    return PageDirectory.from_arrow(table.search().select(columns).with_row_id(True).to_arrow())
 
 
 def read_documents(table: Any) -> dict[int, DocumentRow]:
@@ -290,11 +301,11 @@ def iter_page_vectors(
 ) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
     """Pooled vectors of every page in this version of the ``pages`` table, in batches."""
     with lance_errors(root / LANCE, REMEDY):
-        total = table.count_rows()
-    for start in range(0, total, _VECTOR_BATCH):
-        offsets = np.arange(start, min(start + _VECTOR_BATCH, total), dtype=np.int64)
+        row_ids = read_directory(table).row_ids
+    for start in range(0, len(row_ids), _VECTOR_BATCH):
+        wanted = row_ids[start : start + _VECTOR_BATCH]
         with lance_errors(root / LANCE, REMEDY):
-            rows = take(table, offsets, ["page_id", "vectors", "vectors_crc"])
+            rows = take(table, wanted, ["page_id", "vectors", "vectors_crc"])
         page_ids = rows["page_id"].to_numpy()
         parts: list[NDArray[np.float16]] = []
         for i, blob in enumerate(_blobs(rows["vectors"])):

@@ -172,6 +172,23 @@ def crc(page_id: int, *parts: bytes | memoryview) -> int:
     return value
 
 
+def content_crc(
+    page_id: int,
+    doc_id: int,
+    number: int,
+    n_patches: int,
+    n_vectors: int,
+    content: bytes | memoryview,
+) -> int:
+    """CRC-32 of a page's content and of the plain columns beside it."""
+    return crc(page_id, struct.pack("<qiii", doc_id, number, n_patches, n_vectors), content)
+
+
+def text_crc(page_id: int, doc_id: int, text: str) -> int:
+    """CRC-32 of a row of ``texts``."""
+    return crc(page_id, struct.pack("<q", doc_id), text.encode())
+
+
 def encode_page(page_id: int, doc_id: int, row: PageRow, dtype: np.dtype[Any]) -> dict[str, Any]:
     """The ``pages`` row of one page. Raises ``ValueError`` on arrays of the wrong shape."""
     n = len(row.codes)
@@ -196,7 +213,7 @@ def encode_page(page_id: int, doc_id: int, row: PageRow, dtype: np.dtype[Any]) -
         "patches": patches,
         "patches_crc": crc(page_id, patches, np.float32(row.scale).tobytes()),
         "content": content,
-        "content_crc": crc(page_id, content),
+        "content_crc": content_crc(page_id, doc_id, number, n, len(row.page_vectors), content),
         "vectors": vectors,
         "vectors_crc": crc(page_id, vectors),
     }
@@ -294,8 +311,12 @@ def encode_document(doc_id: int, info: DocumentInfo, pages: int, context: str) -
 def encode_text(page_id: int, doc_id: int, text: str) -> dict[str, Any]:
     """The ``texts`` row of one page."""
     text = clean_text(text)
-    text_crc = crc(page_id, text.encode())
-    return {"page_id": page_id, "doc_id": doc_id, "text": text, "text_crc": text_crc}
+    return {
+        "page_id": page_id,
+        "doc_id": doc_id,
+        "text": text,
+        "text_crc": text_crc(page_id, doc_id, text),
+    }
 
 
 def document_to_row(document: DocumentRow) -> dict[str, Any]:
@@ -326,14 +347,14 @@ def _document_values(document: DocumentRow) -> dict[str, Any]:
 
 
 def documents_from_arrow(table: pa.Table) -> dict[int, DocumentRow]:
-    """The documents in ``table`` by id, in table order."""
+    """The documents in ``table`` by id, ascending: compaction may have reordered the rows."""
     rows = {}
     for row in table.to_pylist():
         row.pop("row_crc", None)
         row["metadata"] = json.loads(row["metadata"])
         row["flags"] = tuple(row["flags"])
         rows[row["doc_id"]] = DocumentRow(**row)
-    return rows
+    return dict(sorted(rows.items()))
 
 
 def documents_crc(documents: Mapping[int, DocumentRow]) -> int:
@@ -346,8 +367,10 @@ def documents_crc(documents: Mapping[int, DocumentRow]) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PageDirectory:
-    """Which page lies at which row offset of the ``pages`` table at one generation.
+    """Every live page of one generation; a page's position here is its *offset*.
 
+    Pages are ordered by id, so offsets do not depend on how Lance has arranged its rows;
+    ``row_ids`` ``[N] uint64`` is where Lance keeps each of them.
     ``page_ids`` and ``doc_ids`` are ``[N] int64``; ``numbers`` (0-based within the document),
     ``n_patches`` and ``n_vectors`` (pooled) ``[N] int32``; ``page_ids`` ascends.
     """
@@ -357,6 +380,7 @@ class PageDirectory:
     numbers: NDArray[np.int32]
     n_patches: NDArray[np.int32]
     n_vectors: NDArray[np.int32]
+    row_ids: NDArray[np.uint64]
 
     def __len__(self) -> int:
         return len(self.page_ids)
@@ -374,7 +398,7 @@ class PageDirectory:
         return np.flatnonzero(np.isin(self.doc_ids, doc_ids)).astype(np.int64)
 
     def crc(self) -> int:
-        """CRC-32 over the columns."""
+        """CRC-32 over everything but where Lance keeps the rows: a fetch checks that."""
         value = 0
         for column in (self.page_ids, self.doc_ids, self.numbers, self.n_patches, self.n_vectors):
             value = zlib.crc32(np.ascontiguousarray(column).tobytes(), value)
@@ -382,9 +406,17 @@ class PageDirectory:
 
     @staticmethod
     def from_arrow(table: pa.Table) -> PageDirectory:
-        """From the directory columns of the ``pages`` table, in row order."""
-        columns = [
-            table[name].to_numpy().astype(np.int64 if name.endswith("_id") else np.int32)
+        """From the directory columns and row ids of the ``pages`` table."""
+        order = np.argsort(table["page_id"].to_numpy(), kind="stable")
+        columns = {
+            name: table[name].to_numpy()[order].astype(np.int64 if "_id" in name else np.int32)
             for name in DIRECTORY_COLUMNS
-        ]
-        return PageDirectory(*columns)
+        }
+        return PageDirectory(
+            page_ids=columns["page_id"],
+            doc_ids=columns["doc_id"],
+            numbers=columns["number"],
+            n_patches=columns["n_patches"],
+            n_vectors=columns["n_vectors"],
+            row_ids=table["_rowid"].to_numpy()[order].astype(np.uint64),
+        )

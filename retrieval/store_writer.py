@@ -42,7 +42,6 @@ from retrieval.store_create import (
 )
 from retrieval.store_files import check_files
 from retrieval.store_lance import (
-    FILE_VERSION,
     LANCE,
     REMEDY,
     connect,
@@ -310,9 +309,7 @@ class StoreWriter:
             db = connect(self._root)
             for name, schema in TABLES.items():
                 self._tables[name] = (
-                    db.open_table(name)
-                    if born
-                    else db.create_table(name, schema=schema, data_storage_version=FILE_VERSION)
+                    db.open_table(name) if born else db.create_table(name, schema=schema)
                 )
             if born:
                 self._check_versions()
