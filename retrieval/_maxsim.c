@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(MAXSIM_PLAIN)
 #define HAVE_AVX2 1
 #include <immintrin.h>
 #endif

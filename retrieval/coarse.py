@@ -10,22 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval import coarse_kinds
+from retrieval.coarse_kinds import CoarseKind
 from retrieval.errors import StorageError
-from retrieval.maxsim import maxsim
 from retrieval.pooling import PoolMethod, pool_page
 from retrieval.types import FloatArray
 
 __all__ = ["Batch", "CoarseIndex", "CoarseKind", "PoolMethod", "pool_page"]
 
-CoarseKind = Literal["flat", "sq8"]
 PageIds = NDArray[np.int64]
 Batch = tuple[PageIds, FloatArray]
 Batches = Iterable[Batch] | Callable[[], Iterable[Batch]]
+
+# Nearest vectors looked at a query token, and pages scored with all their vectors, for each
+# page asked for: the approximate types find pages by some tokens, and are scored on all.
+_NEAREST_A_PAGE = 4
+_SCORED_A_PAGE = 8
+# A filter that leaves at most so many vectors is scored without any search.
+_SCORE_ALL_UP_TO = 50_000
 
 
 class CoarseIndex:
@@ -36,29 +43,43 @@ class CoarseIndex:
     adding and removing are not.
     """
 
-    def __init__(self, index: Any, owner: Any = None) -> None:
+    def __init__(self, index: Any, kind: str, owner: Any = None) -> None:
         """``index`` is a ``faiss.IndexIDMap``; use ``build`` or ``read`` to get one.
 
         ``owner`` is the object whose end would free ``index``, where that is another one.
         """
+        faiss = coarse_kinds.library()
+
         self._index = index
+        self._inner: Any = faiss.downcast_index(index.index)
+        self._kind = kind
         self._owner = owner
         self._refresh()
 
     @staticmethod
-    def build(batches: Batches, dim: int, kind: str = "auto") -> CoarseIndex:
+    def build(
+        batches: Batches, dim: int, kind: str = "auto", *, n_vectors: int | None = None
+    ) -> CoarseIndex:
         """Index ``(page_ids [m] int64, vectors [m, dim] float32)`` batches.
 
         ``batches`` may be a function that starts the iteration anew, so that a large
-        collection is read twice and never held; a plain iterable is held in memory.
+        collection is read up to three times (counted, sampled, added) and never held; a plain
+        iterable is held in memory. ``n_vectors``, where known, saves the counting. ``kind`` is
+        one of ``coarse_kinds.KINDS`` or ``auto``, which decides by the number of vectors.
         """
-        import faiss
+        faiss = coarse_kinds.library()
 
+        if not callable(batches):
+            batches = list(batches)
+        if n_vectors is None:
+            n_vectors = sum(len(page_ids) for page_ids, _ in _start(batches))
         if kind == "auto":
-            kind = "flat"
-        if kind not in get_args(CoarseKind):
-            raise ValueError(f"kind must be auto or one of {get_args(CoarseKind)}, not {kind!r}")
-        index = CoarseIndex(faiss.IndexIDMap(faiss.IndexFlatIP(dim)))
+            kind = coarse_kinds.choose(n_vectors)
+        inner = coarse_kinds.make(kind, dim, n_vectors)
+        if not inner.is_trained:
+            inner.train(_sample(batches, dim, n_vectors, coarse_kinds.sample_size(kind, n_vectors)))
+        coarse_kinds.after_training(inner, kind)
+        index = CoarseIndex(faiss.IndexIDMap(inner), kind)
         for page_ids, vectors in _start(batches):
             index._append(page_ids, vectors)
         index._refresh()
@@ -93,13 +114,20 @@ class CoarseIndex:
         pages = self._selected(allowed_page_ids)
         if k < 1 or not len(pages) or not len(query_vectors):
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        scores = self._score(np.asarray(query_vectors, np.float32), weights, pages)
-        return _best(self._pages[pages], scores, k)
+        query = np.ascontiguousarray(query_vectors, np.float32)
+        weights = np.asarray(weights, np.float32)
+        if self._kind not in coarse_kinds.SCORED:
+            pages, scores = self._near(query, weights, k, pages)
+            return _best(self._pages[pages], scores, k)
+        if self._kind not in coarse_kinds.SCANNED and self._vectors_of(pages) > _SCORE_ALL_UP_TO:
+            near, scores = self._near(query, weights, k, pages)
+            pages = np.sort(_best(near, scores, _SCORED_A_PAGE * k)[0])
+        return _best(self._pages[pages], self._score(query, weights, pages), k)
 
     @property
     def kind(self) -> str:
         """Which of the index types this is."""
-        return "flat"
+        return self._kind
 
     @property
     def dim(self) -> int:
@@ -120,24 +148,26 @@ class CoarseIndex:
     def memory_bytes(self) -> int:
         """Resident bytes: vectors, ids and page offsets."""
         n = int(self._index.ntotal)
-        return n * (self.dim * 4 + 8) + self._pages.nbytes + self._starts.nbytes
+        each = coarse_kinds.bytes_per_vector(self._inner, self._kind) + 8
+        fixed = 4 * self.dim * int(getattr(self._inner, "nlist", 0))
+        return n * each + fixed + 2 * self._pages.nbytes + self._starts.nbytes
 
     def write(self, path: Path) -> None:
         """Write one file in FAISS's own format. The caller makes it durable."""
-        import faiss
+        faiss = coarse_kinds.library()
 
         faiss.write_index(self._index, str(path))
 
     def to_bytes(self) -> bytes:
         """What ``write`` puts into the file."""
-        import faiss
+        faiss = coarse_kinds.library()
 
         return bytes(faiss.serialize_index(self._index).tobytes())
 
     @staticmethod
     def read(path: Path) -> CoarseIndex:
         """Read what ``write`` wrote. Raises ``StorageError`` for anything else."""
-        import faiss
+        faiss = coarse_kinds.library()
 
         try:
             index = faiss.read_index(str(path))
@@ -151,7 +181,7 @@ class CoarseIndex:
     @staticmethod
     def from_bytes(data: bytes) -> CoarseIndex:
         """Read what ``to_bytes`` returned."""
-        import faiss
+        faiss = coarse_kinds.library()
 
         try:
             index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
@@ -161,15 +191,18 @@ class CoarseIndex:
 
     @staticmethod
     def _wrap(index: Any, where: str) -> CoarseIndex:
-        import faiss
+        faiss = coarse_kinds.library()
 
         cast = faiss.downcast_index(index)
-        if not isinstance(cast, faiss.IndexIDMap):
+        kind = None
+        if isinstance(cast, faiss.IndexIDMap):
+            kind = coarse_kinds.kind_of(faiss.downcast_index(cast.index))
+        if kind is None:
             raise StorageError(
                 f"{where} is a FAISS index of another program ({type(cast).__name__}); "
                 f"`folioscope index repair` rebuilds it from the stored pages"
             )
-        return CoarseIndex(cast, index)
+        return CoarseIndex(cast, kind, index)
 
     def _append(self, page_ids: PageIds, vectors: FloatArray) -> None:
         page_ids = np.ascontiguousarray(page_ids, np.int64)
@@ -196,21 +229,13 @@ class CoarseIndex:
 
     def _stored_ids(self) -> PageIds:
         """FAISS's own id of every vector, as a writable view; -1 marks removed pages."""
-        import faiss
+        faiss = coarse_kinds.library()
 
         n = int(self._index.ntotal)
         if not n:
             return np.zeros(0, np.int64)
         view: PageIds = faiss.rev_swig_ptr(self._index.id_map.data(), n)
         return view
-
-    def _stored_vectors(self) -> FloatArray:
-        import faiss
-
-        flat: Any = faiss.downcast_index(self._index.index)
-        n = int(flat.ntotal)
-        view: FloatArray = faiss.rev_swig_ptr(flat.get_xb(), n * self.dim)
-        return view.reshape(n, self.dim)
 
     def _selected(self, allowed: PageIds | None) -> NDArray[np.intp]:
         """Positions in ``_pages`` of the pages that may be returned."""
@@ -223,16 +248,59 @@ class CoarseIndex:
         found = self._by_id[at[(ordered[at] == wanted) & (wanted >= 0)]]
         return np.sort(found)
 
+    def _vectors_of(self, pages: NDArray[np.intp]) -> int:
+        return int((self._starts[pages + 1] - self._starts[pages]).sum())
+
     def _score(self, query: FloatArray, weights: FloatArray, pages: NDArray[np.intp]) -> FloatArray:
-        vectors = self._stored_vectors()
-        if len(pages) * 2 > len(self._pages):
-            return maxsim(query, weights, vectors, self._starts)[pages]
-        rows, starts = _gather(self._starts, pages)
-        return maxsim(query, weights, vectors[rows], starts)
+        """MaxSim of these pages over all their vectors, ``[len(pages)]``."""
+        everything = len(pages) * 2 > len(self._pages) and self._kind in coarse_kinds.SCANNED
+        if everything:
+            rows, starts = None, self._starts
+        else:
+            rows, starts = _gather(self._starts, pages)
+        scores = coarse_kinds.score_rows(self._inner, self._kind, query, weights, rows, starts)
+        return scores[pages] if everything else scores
+
+    def _near(
+        self, query: FloatArray, weights: FloatArray, k: int, pages: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], FloatArray]:
+        """The pages that have vectors near some token, and their scores by those vectors.
+
+        A token that did not find a page would have scored it below the last it did find;
+        that last similarity stands in, as in XTR.
+        """
+        allowed = None
+        if len(pages) < len(self._pages):
+            chosen = np.zeros(len(self._pages), bool)
+            chosen[pages] = True
+            allowed = np.repeat(chosen, np.diff(self._starts))
+        similarities, numbers = coarse_kinds.search(
+            self._inner, self._kind, query, _NEAREST_A_PAGE * k, allowed
+        )
+        token, place = np.nonzero(numbers >= 0)
+        page = np.searchsorted(self._starts, numbers[token, place], side="right") - 1
+        found, column = np.unique(page, return_inverse=True)
+        last = np.where(numbers >= 0, similarities, np.inf).min(axis=1)
+        last = np.where(np.isfinite(last), last, 0).astype(np.float32)
+        held = np.repeat(last[:, None], len(found), axis=1)
+        np.maximum.at(held, (token, column), similarities[token, place])
+        return found, np.asarray(weights @ held, np.float32)
 
 
 def _start(batches: Batches) -> Iterator[Batch]:
     return iter(batches() if callable(batches) else batches)
+
+
+def _sample(batches: Batches, dim: int, n_vectors: int, size: int) -> FloatArray:
+    """``size`` vectors drawn evenly from all batches, the same ones every time."""
+    wanted = np.sort(np.random.default_rng(0).choice(n_vectors, min(size, n_vectors), False))
+    parts = [np.zeros((0, dim), np.float32)]
+    seen = 0
+    for _, vectors in _start(batches):
+        here = wanted[np.searchsorted(wanted, seen) : np.searchsorted(wanted, seen + len(vectors))]
+        parts.append(np.asarray(vectors[here - seen], np.float32))
+        seen += len(vectors)
+    return np.concatenate(parts)
 
 
 def _gather(

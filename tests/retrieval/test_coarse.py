@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.coarse import CoarseIndex, pool_page
+from retrieval.coarse_kinds import KINDS, choose
 from retrieval.errors import StorageError
 
 
@@ -87,6 +88,70 @@ def test_added_and_removed_pages() -> None:
     assert again.candidates(query, weights, 40)[0].tolist() == best[3:].tolist()
     again.add(best[:1], vectors[:1])
     assert again.n_pages == 38
+
+
+def clustered(seed: int, pages: int, each: int, d: int = 32) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    topics = unit(rng, 200, d)
+    vectors = topics[rng.integers(0, 200, pages * each)] + rng.normal(size=(pages * each, d)) * 0.1
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return np.repeat(rng.permutation(pages * 2)[:pages], each).astype(np.int64), vectors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_finds_the_best_pages_and_honours_filters(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # so that a small collection goes through the search that large ones need
+    monkeypatch.setattr("retrieval.coarse._SCORE_ALL_UP_TO", 0)
+    ids, vectors = clustered(7, 800, 4)
+    batches = [(ids[i : i + 1000], vectors[i : i + 1000]) for i in range(0, len(ids), 1000)]
+    index = CoarseIndex.build(lambda: batches, 32, kind)
+    assert (index.kind, index.n_pages, index.n_vectors) == (kind, 800, 3200)
+    again = CoarseIndex.from_bytes(index.to_bytes())
+    assert again.kind == kind
+    rng = np.random.default_rng(8)
+    some = np.unique(ids)[::5]
+    found = total = 0
+    for trial in range(10):
+        query = vectors[rng.integers(0, len(vectors), 6)] + rng.normal(size=(6, 32)) * 0.03
+        query, weights = query.astype(np.float32), rng.uniform(0.5, 1, 6).astype(np.float32)
+        allowed = some if trial % 2 else None
+        got, scores = again.candidates(query, weights, 20, allowed)
+        assert len(got) == 20 and np.all(np.diff(scores) <= 0)
+        if allowed is not None:
+            assert np.isin(got, allowed).all()
+        expected = reference(ids, vectors, query, weights, None if allowed is None else set(some))
+        best = sorted(expected, key=lambda page: -expected[page])[:10]
+        found, total = found + len(set(best) & set(got.tolist())), total + 10
+        if kind != "ivf_pq4fs":
+            exact = [expected[int(page)] for page in got]
+            np.testing.assert_allclose(scores, exact, atol=0.02 * weights.sum())
+    assert found / total >= (0.75 if kind == "ivf_pq4fs" else 0.97)
+    gone = got[:4]
+    again.remove(gone)
+    assert not np.isin(again.candidates(query, weights, 20)[0], gone).any()
+    again.add(np.array([10_000]), query[:1])
+    assert 10_000 in again.candidates(query[:1], weights[:1], 20)[0]
+
+
+def test_auto_goes_from_whole_vectors_to_codes() -> None:
+    kinds = [choose(n) for n in (0, 5_000, 100_000, 2_000_000, 100_000_000)]
+    assert kinds == ["flat", "flat", "sq8", "ivf_sq8", "ivf_pq4fs"]
+    batch = clustered(1, 300, 8)
+    memory = {kind: CoarseIndex.build([batch], 32, kind).memory_bytes for kind in KINDS}
+    assert memory["flat"] > batch[1].nbytes
+    assert memory["ivf_pq4fs"] < memory["sq8"] < memory["ivf_sq8"] < memory["flat"]
+
+
+def test_an_unknown_kind_and_a_foreign_index_are_refused() -> None:
+    with pytest.raises(ValueError, match="ivf_sq8"):
+        CoarseIndex.build([], 4, "annoy")
+    import faiss
+
+    foreign = faiss.serialize_index(faiss.IndexLSH(16, 8)).tobytes()
+    with pytest.raises(StorageError, match="another program"):
+        CoarseIndex.from_bytes(foreign)
 
 
 def test_a_page_may_not_come_twice() -> None:
