@@ -16,10 +16,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(MAXSIM_PLAIN)
-#define HAVE_AVX2 1
+#if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
-#endif
 
 #define LANES 8 /* query tokens in a group */
 #define ROWS 4  /* patches at a time */
@@ -34,37 +32,12 @@ typedef struct {
     int16_t *widened;     /* [ROWS][2 * pairs], last one zero if dim is odd */
 } Job;
 
-/* best[groups * LANES] = maximum over patches first..last-1 of the integer similarities */
-typedef void (*PageKernel)(const Job *job, Py_ssize_t first, Py_ssize_t last, int32_t *best);
-
 /* The patch of a block, the last one again where the page has ended: a repeated patch does not
  * change a maximum, a patch of zeros would. */
 static const uint8_t *patch(const Job *job, Py_ssize_t at, Py_ssize_t last) {
     return job->codes + (at < last ? at : last - 1) * job->dim;
 }
 
-static void page_plain(const Job *job, Py_ssize_t first, Py_ssize_t last, int32_t *best) {
-    const Py_ssize_t pairs = job->pairs;
-    for (Py_ssize_t i = 0; i < job->groups * LANES; i++) best[i] = INT32_MIN;
-    for (Py_ssize_t at = first; at < last; at++) {
-        const uint8_t *row = patch(job, at, last);
-        for (Py_ssize_t j = 0; j < job->dim; j++)
-            job->widened[j] = (int8_t)(row[j] ^ job->flip);
-        for (Py_ssize_t g = 0; g < job->groups; g++) {
-            const int16_t *query = job->query + g * pairs * LANES * 2;
-            int32_t sum[LANES] = {0};
-            for (Py_ssize_t p = 0; p < pairs; p++, query += LANES * 2) {
-                const int32_t a = job->widened[2 * p], b = job->widened[2 * p + 1];
-                for (int l = 0; l < LANES; l++) sum[l] += a * query[2 * l] + b * query[2 * l + 1];
-            }
-            int32_t *held = best + g * LANES;
-            for (int l = 0; l < LANES; l++)
-                if (sum[l] > held[l]) held[l] = sum[l];
-        }
-    }
-}
-
-#ifdef HAVE_AVX2
 __attribute__((target("avx2"))) static void widen(const Job *job, const uint8_t *row,
                                                   int16_t *out) {
     const __m128i flip = _mm_set1_epi8((char)job->flip);
@@ -87,7 +60,8 @@ __attribute__((target("avx2"))) static inline __m256i top(__m256i a, __m256i b, 
     return _mm256_max_epi32(_mm256_max_epi32(a, b), _mm256_max_epi32(c, d));
 }
 
-__attribute__((target("avx2"))) static void page_avx2(const Job *job, Py_ssize_t first,
+/* best[groups * LANES] = maximum over patches first..last-1 of the integer similarities */
+__attribute__((target("avx2"))) static void page_best(const Job *job, Py_ssize_t first,
                                                       Py_ssize_t last, int32_t *best) {
     const Py_ssize_t pairs = job->pairs, width = 2 * pairs;
     const int16_t *w0 = job->widened, *w1 = w0 + width, *w2 = w1 + width, *w3 = w2 + width;
@@ -138,26 +112,16 @@ __attribute__((target("avx2"))) static void page_avx2(const Job *job, Py_ssize_t
         }
     }
 }
-#endif
-
-static PageKernel kernel(void) {
-#ifdef HAVE_AVX2
-    if (__builtin_cpu_supports("avx2")) return page_avx2;
-#endif
-    return page_plain;
-}
-
 /* out[i] = sum over tokens of weights * (best similarity + offset); -inf for an empty page */
 static void score_pages(const Job *job, const int64_t *starts, Py_ssize_t pages,
                         const float *weights, const float *offsets, Py_ssize_t tokens,
                         int32_t *best, float *out) {
-    const PageKernel score = kernel();
     for (Py_ssize_t i = 0; i < pages; i++) {
         if (starts[i] == starts[i + 1]) {
             out[i] = -INFINITY;
             continue;
         }
-        score(job, (Py_ssize_t)starts[i], (Py_ssize_t)starts[i + 1], best);
+        page_best(job, (Py_ssize_t)starts[i], (Py_ssize_t)starts[i + 1], best);
         double sum = 0;
         for (Py_ssize_t t = 0; t < tokens; t++)
             sum += (double)weights[t] * ((double)best[t] + (double)offsets[t]);
@@ -241,17 +205,10 @@ done:
     return result;
 }
 
-static PyObject *instructions(PyObject *module, PyObject *none) {
-    (void)module;
-    (void)none;
-    return PyUnicode_FromString(kernel() == page_plain ? "plain" : "avx2");
-}
-
 static PyMethodDef methods[] = {
     {"maxsim", maxsim, METH_VARARGS,
      "maxsim(query [q,d] int16, weights [q] float32, codes [N,d] int8 or uint8, is_signed, "
      "starts [k+1] int64, out [k] float32): write the pages' scores into out."},
-    {"instructions", instructions, METH_NOARGS, "What this processor is driven with."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -260,4 +217,17 @@ static struct PyModuleDef definition = {
     NULL, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit__maxsim(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC PyInit__maxsim(void) {
+    if (__builtin_cpu_supports("avx2")) return PyModule_Create(&definition);
+    PyErr_SetString(PyExc_ImportError, "this processor has no AVX2; numpy is as good");
+    return NULL;
+}
+
+#else /* numpy is faster than anything plain C can do: retrieval/maxsim.py falls back to it */
+
+PyMODINIT_FUNC PyInit__maxsim(void) {
+    PyErr_SetString(PyExc_ImportError, "this build has no kernel for this processor");
+    return NULL;
+}
+
+#endif

@@ -21,7 +21,7 @@ from retrieval.types import FloatArray
 
 try:
     _maxsim: Any = import_module("retrieval._maxsim")
-except ImportError:  # built without a C compiler
+except ImportError:  # built without a C compiler, or a processor without AVX2
     _maxsim = None
 
 Codes = NDArray[np.int8] | NDArray[np.uint8] | NDArray[np.float16] | NDArray[np.float32]
