@@ -29,8 +29,8 @@ Batches = Iterable[Batch] | Callable[[], Iterable[Batch]]
 
 # Nearest vectors looked at a query token, and pages scored with all their vectors, for each
 # page asked for: the approximate types find pages by some tokens, and are scored on all.
-_NEAREST_A_PAGE = 4
-_SCORED_A_PAGE = 8
+_NEAREST_A_PAGE = 8
+_SCORED_A_PAGE = 30
 # A filter that leaves at most so many vectors is scored without any search.
 _SCORE_ALL_UP_TO = 50_000
 
@@ -116,9 +116,6 @@ class CoarseIndex:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
         query = np.ascontiguousarray(query_vectors, np.float32)
         weights = np.asarray(weights, np.float32)
-        if self._kind not in coarse_kinds.SCORED:
-            pages, scores = self._near(query, weights, k, pages)
-            return _best(self._pages[pages], scores, k)
         if self._kind not in coarse_kinds.SCANNED and self._vectors_of(pages) > _SCORE_ALL_UP_TO:
             near, scores = self._near(query, weights, k, pages)
             pages = np.sort(_best(near, scores, _SCORED_A_PAGE * k)[0])
@@ -149,7 +146,7 @@ class CoarseIndex:
         """Resident bytes: vectors, ids and page offsets."""
         n = int(self._index.ntotal)
         each = coarse_kinds.bytes_per_vector(self._inner, self._kind) + 8
-        fixed = 4 * self.dim * int(getattr(self._inner, "nlist", 0))
+        fixed = 4 * self.dim * int(coarse_kinds.lists(self._inner, self._kind))
         return n * each + fixed + 2 * self._pages.nbytes + self._starts.nbytes
 
     def write(self, path: Path) -> None:

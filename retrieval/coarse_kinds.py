@@ -1,9 +1,10 @@
 """The FAISS index types of the coarse stage: which to take when, and how each is scored.
 
-Measured by ``python -m eval.bench_coarse``; docs/BENCHMARKS.md has the table. Scalar codes
-scored one by one beat every approximate type up to some hundred thousand vectors, because a
-question has many tokens and the exact scan reads the vectors once for all of them, while an
-inverted file or a graph is searched anew for every token.
+Measured by ``python -m eval.bench_coarse``. Scalar codes scored one by one beat every
+approximate type up to some hundred thousand vectors, because a question has many tokens and
+the scan reads the vectors once for all of them, while an inverted file or a graph is searched
+anew for every token. Beyond that, 4-bit product codes in an inverted file find pages, and
+scalar codes kept beside them score these pages: faster and better than either alone.
 """
 
 from __future__ import annotations
@@ -21,17 +22,10 @@ CoarseKind = Literal["flat", "sq8", "hnsw", "ivf_sq8", "ivf_pq4fs"]
 KINDS: tuple[str, ...] = get_args(CoarseKind)
 # Scanned from end to end: exact but for the rounding of the codes.
 SCANNED = frozenset({"flat", "sq8"})
-# FAISS gives back a vector by its number, so that a page can be scored with all its vectors.
-# (A fast-scan index does so until it is written and read again; FAISS 1.15 then crashes.)
-SCORED = frozenset({"flat", "sq8", "hnsw", "ivf_sq8"})
-
 # Up to here float32 vectors are small enough to keep whole.
 _FLAT_UP_TO = 10_000
 # Up to here scanning all scalar codes is as fast as searching, and exact.
 _SCAN_UP_TO = 500_000
-# Beyond this, scalar codes (1 byte a component) are too much memory: 16 M x 128 = 2 GB.
-_SQ8_UP_TO = 16_000_000
-
 _SAMPLE_A_LIST = 64
 _RANGE_SAMPLE = 100_000
 _HNSW_LINKS = 24
@@ -48,7 +42,7 @@ def choose(n_vectors: int) -> CoarseKind:
         return "flat"
     if n_vectors <= _SCAN_UP_TO:
         return "sq8"
-    return "ivf_sq8" if n_vectors <= _SQ8_UP_TO else "ivf_pq4fs"
+    return "ivf_pq4fs"
 
 
 def lists_for(n_vectors: int) -> int:
@@ -80,25 +74,34 @@ def make(kind: str, dim: int, n_vectors: int) -> Any:
         graph.hnsw.efConstruction = 80
         graph.hnsw.efSearch = 128
         return graph
-    lists = lists_for(n_vectors)
+    n_lists = lists_for(n_vectors)
     coarse = faiss.IndexFlatIP(dim)
-    inverted: Any
     if kind == "ivf_sq8":
-        inverted = faiss.IndexIVFScalarQuantizer(coarse, dim, lists, eight_bits, inner_product)
+        inverted = faiss.IndexIVFScalarQuantizer(coarse, dim, n_lists, eight_bits, inner_product)
     elif kind == "ivf_pq4fs":
-        inverted = faiss.IndexIVFPQFastScan(coarse, dim, lists, dim // 2, 4, inner_product)
+        inverted = faiss.IndexIVFPQFastScan(coarse, dim, n_lists, dim // 2, 4, inner_product)
     else:
         raise ValueError(f"kind must be auto or one of {', '.join(KINDS)}, not {kind!r}")
-    inverted.nprobe = max(1, min(lists, 16))
+    inverted.nprobe = max(1, min(n_lists, 32))
     inverted.cp.max_points_per_centroid = 4 * _SAMPLE_A_LIST
     inverted.cp.min_points_per_centroid = 1
-    return inverted
+    if kind == "ivf_sq8":
+        return inverted
+    scalar = faiss.IndexScalarQuantizer(dim, eight_bits, inner_product)
+    refined = faiss.IndexRefine(inverted, scalar)
+    for part in (inverted, scalar):
+        part.this.disown()
+    refined.own_fields = refined.own_refine_index = True
+    return refined
 
 
 def kind_of(index: Any) -> str | None:
     """Which of ``KINDS`` a FAISS index (downcast) is; None for any other."""
     faiss = library()
 
+    if isinstance(index, faiss.IndexRefine):
+        parts = (kind_of(_parts(index, "ivf_pq4fs")[0]), kind_of(_parts(index, "ivf_pq4fs")[1]))
+        return "ivf_pq4fs" if parts == ("ivf_pq4fs", "sq8") else None
     types: list[tuple[type[Any], str]] = [
         (faiss.IndexFlat, "flat"),
         (faiss.IndexScalarQuantizer, "sq8"),
@@ -115,6 +118,11 @@ def after_training(index: Any, kind: str) -> None:
         index.make_direct_map()
 
 
+def lists(index: Any, kind: str) -> int:
+    """How many inverted lists there are; 0 in a type without any."""
+    return int(_parts(index, kind)[0].nlist) if kind.startswith("ivf") else 0
+
+
 def bytes_per_vector(index: Any, kind: str) -> int:
     """Resident bytes a vector takes inside FAISS."""
     dim = int(index.d)
@@ -124,8 +132,9 @@ def bytes_per_vector(index: Any, kind: str) -> int:
         return dim + 4 * 2 * _HNSW_LINKS + 8
     if kind == "sq8":
         return dim
-    # code and number, and its entry in the direct map
-    return int(index.code_size) + (16 if kind in SCORED else 8)
+    if kind == "ivf_sq8":
+        return int(index.code_size) + 8 + 8  # number, and its entry in the direct map
+    return int(_parts(index, kind)[0].code_size) + 8 + dim
 
 
 def score_rows(
@@ -148,7 +157,7 @@ def score_rows(
         return maxsim(query, weights, index.reconstruct_batch(wanted), starts)
     faiss = library()
 
-    scalar: Any = faiss.downcast_index(index.storage) if kind == "hnsw" else index
+    scalar = _parts(index, kind)[1]
     codes = _view(scalar.codes.data(), scalar.ntotal, scalar.d)
     low, width = faiss.vector_to_array(scalar.sq.trained).reshape(2, -1)
     # component = low + width * (code + 0.5) / 255: the query takes the width, and the rest
@@ -172,6 +181,7 @@ def search(
     """
     faiss = library()
 
+    index = _parts(index, kind)[0]
     options: dict[str, Any] = {}
     share = 1.0
     if allowed is not None:
@@ -194,6 +204,16 @@ def search(
     finally:
         faiss.omp_set_num_threads(before)
     return similarities, numbers
+
+
+def _parts(index: Any, kind: str) -> tuple[Any, Any]:
+    """The part that is searched, and the part that holds all vectors' scalar codes in order."""
+    downcast = library().downcast_index
+    if kind == "hnsw":
+        return index, downcast(index.storage)
+    if kind == "ivf_pq4fs":
+        return downcast(index.base_index), downcast(index.refine_index)
+    return index, index
 
 
 def _view(pointer: Any, rows: int, dim: int) -> Any:

@@ -124,10 +124,9 @@ def test_every_kind_finds_the_best_pages_and_honours_filters(
         expected = reference(ids, vectors, query, weights, None if allowed is None else set(some))
         best = sorted(expected, key=lambda page: -expected[page])[:10]
         found, total = found + len(set(best) & set(got.tolist())), total + 10
-        if kind != "ivf_pq4fs":
-            exact = [expected[int(page)] for page in got]
-            np.testing.assert_allclose(scores, exact, atol=0.02 * weights.sum())
-    assert found / total >= (0.75 if kind == "ivf_pq4fs" else 0.97)
+        exact = [expected[int(page)] for page in got]
+        np.testing.assert_allclose(scores, exact, atol=0.02 * weights.sum())
+    assert found / total >= 0.97
     gone = got[:4]
     again.remove(gone)
     assert not np.isin(again.candidates(query, weights, 20)[0], gone).any()
@@ -136,12 +135,13 @@ def test_every_kind_finds_the_best_pages_and_honours_filters(
 
 
 def test_auto_goes_from_whole_vectors_to_codes() -> None:
-    kinds = [choose(n) for n in (0, 5_000, 100_000, 2_000_000, 100_000_000)]
-    assert kinds == ["flat", "flat", "sq8", "ivf_sq8", "ivf_pq4fs"]
+    kinds = [choose(n) for n in (0, 5_000, 100_000, 2_000_000)]
+    assert kinds == ["flat", "flat", "sq8", "ivf_pq4fs"]
     batch = clustered(1, 300, 8)
     memory = {kind: CoarseIndex.build([batch], 32, kind).memory_bytes for kind in KINDS}
     assert memory["flat"] > batch[1].nbytes
-    assert memory["ivf_pq4fs"] < memory["sq8"] < memory["ivf_sq8"] < memory["flat"]
+    assert memory["sq8"] < memory["ivf_sq8"] < memory["flat"]
+    assert memory["sq8"] < memory["ivf_pq4fs"] < memory["flat"]
 
 
 def test_an_unknown_kind_and_a_foreign_index_are_refused() -> None:
