@@ -47,6 +47,12 @@ def committed_files(root: Path) -> list[str]:
     return [*manifest.files, "MANIFEST.json", f"generations/{manifest.generation}.json"]
 
 
+def one_of_each_kind(root: Path) -> list[str]:
+    """The files that differ in what is lost with them: one for each table and folder."""
+    kinds = {tuple(name.split("/")[:3]): name for name in committed_files(root) if "/" in name}
+    return ["MANIFEST.json", *kinds.values()]
+
+
 def flip(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 0x08
@@ -116,7 +122,7 @@ def test_repair_leaves_a_whole_index_whatever_was_hit(
 ) -> None:
     expected = answers(pristine)
     whole = set(expected[0])
-    for i, name in enumerate(committed_files(pristine)):
+    for i, name in enumerate(one_of_each_kind(pristine)):
         root = Path(shutil.copytree(pristine, tmp_path / str(i)))
         damage(root / name)
         actions = repair(root, write_vectors)

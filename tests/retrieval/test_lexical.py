@@ -101,7 +101,7 @@ def test_scores_do_not_depend_on_how_the_index_grew(tmp_path: Path) -> None:
 def test_compaction_forgets_the_words_of_deleted_pages(tmp_path: Path) -> None:
     def scores(root: Path) -> list[float]:
         with Store.open(root) as store:
-            return store.bm25_pages("cat", 5)[1].tolist()
+            return [float(score) for score in store.bm25_pages("cat", 5)[1]]
 
     clean, grown = tmp_path / "clean", tmp_path / "grown"
     with StoreWriter.open(clean, create=SPEC) as writer:
