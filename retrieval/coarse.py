@@ -30,7 +30,7 @@ Batches = Iterable[Batch] | Callable[[], Iterable[Batch]]
 # Nearest vectors looked at a query token, and pages scored with all their vectors, for each
 # page asked for: the approximate types find pages by some tokens, and are scored on all.
 _NEAREST_A_PAGE = 8
-_SCORED_A_PAGE = 30
+_SCORED_A_PAGE = 50
 # A filter that leaves at most so many vectors is scored without any search.
 _SCORE_ALL_UP_TO = 50_000
 

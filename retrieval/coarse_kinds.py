@@ -24,8 +24,8 @@ KINDS: tuple[str, ...] = get_args(CoarseKind)
 SCANNED = frozenset({"flat", "sq8"})
 # Up to here float32 vectors are small enough to keep whole.
 _FLAT_UP_TO = 10_000
-# Up to here scanning all scalar codes is as fast as searching, and exact.
-_SCAN_UP_TO = 500_000
+# Up to here scanning all scalar codes takes no longer than searching, and misses nothing.
+_SCAN_UP_TO = 300_000
 _SAMPLE_A_LIST = 64
 _RANGE_SAMPLE = 100_000
 _HNSW_LINKS = 24
