@@ -1,0 +1,327 @@
+"""The two-stage searcher over one generation of an index."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.candidates import (
+    CandidateSettings,
+    LexicalEvidence,
+    Offsets,
+    find_candidates,
+)
+from retrieval.coarse import CoarseIndex
+from retrieval.context import plain_years
+from retrieval.encoders.base import PageEncoder
+from retrieval.errors import InputError, StorageError
+from retrieval.maxsim import similarities
+from retrieval.passages import best_passage
+from retrieval.ranking import RankingWeights, order, weights_as_dict
+from retrieval.regions import find_regions
+from retrieval.store import PageRecord, RaggedPatches, Store
+from retrieval.types import FloatArray, Hit, QueryEmbedding, Region, SearchResult
+
+SearchMode = Literal["two-stage", "coarse", "exhaustive", "bm25"]
+MODES: tuple[SearchMode, ...] = get_args(SearchMode)
+MAX_K = 1000
+_SCAN_PAGES = 256
+_SNIPPET = 240
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """``passage`` is the window of late interaction in patches, 0 for the whole page."""
+
+    passage: int = 128
+    passage_stride: int = 32
+    regions: int = 5
+    weights: RankingWeights = field(default_factory=RankingWeights)
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What a picture of a hit needs: similarities ``[q, n]`` of the question's tokens to the
+    page's patches, the tokens' weights ``[q]``, and the patches' boxes ``[n, 4]``."""
+
+    similarities: FloatArray
+    weights: FloatArray
+    boxes: FloatArray
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Milliseconds by stage."""
+
+    started: float = field(default_factory=time.perf_counter)
+    last: float = field(default_factory=time.perf_counter)
+    spent: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("encode", "coarse", "fetch", "rerank"), 0.0)
+    )
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.spent[stage] += (now - self.last) * 1000
+        self.last = now
+
+    def read(self) -> dict[str, float]:
+        total = (time.perf_counter() - self.started) * 1000
+        return {key: round(value, 3) for key, value in (*self.spent.items(), ("total", total))}
+
+
+class Searcher:
+    """Answers questions from one open ``Store``; safe to share between threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        coarse: CoarseIndex,
+        encoder: PageEncoder,
+        settings: SearchSettings | None = None,
+    ) -> None:
+        """Raises ``StorageError`` if the index was built by another encoder."""
+        manifest = store.manifest
+        if encoder.fingerprint != manifest.encoder_fingerprint:
+            raise StorageError(
+                f"the index {store.root} was built by encoder '{manifest.encoder_id}' "
+                f"({manifest.encoder_fingerprint[:12]}), not by this '{encoder.id}' "
+                f"({encoder.fingerprint[:12]}); install the version that built it, or build anew"
+            )
+        self.store = store
+        self.coarse = coarse
+        self.encoder = encoder
+        self.settings = settings or SearchSettings()
+
+    def search(
+        self,
+        question: str,
+        k: int = 10,
+        *,
+        filter: str | None = None,
+        doc: str | int | None = None,
+        mode: SearchMode = "two-stage",
+        explain: bool = False,
+    ) -> SearchResult:
+        """The k best pages for ``question``, each with the places on it that match.
+
+        ``filter`` is a condition over metadata and document columns, ``doc`` one document's
+        id, path or file name. ``exhaustive`` scores every page and is what ``two-stage`` is
+        measured against; ``coarse`` and ``bm25`` are single lanes. Raises ``InputError`` for
+        an empty question, a bad filter or an unknown document.
+        """
+        question = question.strip()
+        if not question:
+            raise InputError("the question is empty; ask in words")
+        if mode not in MODES:
+            raise InputError(f"unknown mode '{mode}'; known: {', '.join(MODES)}")
+        if not 1 <= k <= MAX_K:
+            raise InputError(f"k must be between 1 and {MAX_K}, not {k}")
+        clock = _Clock()
+        query = self.encode(question)
+        clock.lap("encode")
+        docs = self._allowed_documents(filter, doc)
+        allowed = None if docs is None else self.store.pages.offsets_of_documents(docs)
+        ranked = self._rank(question, query, docs, allowed, mode, k, clock)
+        hits = self._hits(query, ranked, k, clock)
+        return SearchResult(
+            query=question,
+            index_generation=self.store.manifest.generation,
+            timing_ms=clock.read(),
+            hits=hits,
+            explain=self._explain(query, ranked, docs) if explain else None,
+        )
+
+    def encode(self, question: str) -> QueryEmbedding:
+        """The question's vectors, fiscal-year shorthand written out."""
+        return self.encoder.encode_queries([plain_years(question)])[0]
+
+    def evidence(self, question: str, page_id: int) -> Evidence:
+        """What on one page speaks for ``question``, for heatmaps."""
+        offsets = self.store.pages.offsets_of(np.array([page_id], np.int64))
+        if offsets[0] < 0:
+            raise InputError(f"page {page_id} is not in the index {self.store.root}")
+        query = self.encode(question)
+        patches = self.store.fetch_patches(offsets)
+        record = self.store.fetch_boxes_and_words(offsets)[0]
+        sims = similarities(query.vectors, patches.codes, float(patches.scales[0]))
+        return Evidence(sims, query.weights, record.patch_boxes)
+
+    def find_document(self, doc: str | int) -> int:
+        """The id of the document that ``doc`` names: an id, a path, or the end of a path.
+
+        Raises ``InputError`` if none or several match.
+        """
+        documents = self.store.documents
+        if isinstance(doc, int) or str(doc).isdigit():
+            if int(doc) in documents:
+                return int(doc)
+            if isinstance(doc, int):
+                raise InputError(f"there is no document {doc} in the index {self.store.root}")
+        name = str(doc).replace("\\", "/").rstrip("/")
+        exact = [i for i, row in documents.items() if row.source == name]
+        found = exact or [i for i, row in documents.items() if row.source.endswith("/" + name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(f"{i} ({documents[i].source})" for i in found[:5])
+            raise InputError(f"'{doc}' names {len(found)} documents: {listed}; use an id")
+        names = {row.source.rsplit("/", 1)[-1] for row in documents.values()}
+        close = difflib.get_close_matches(name.rsplit("/", 1)[-1], names, 3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "see `folioscope index status`"
+        raise InputError(f"no document '{doc}' in the index {self.store.root}; {hint}")
+
+    def _allowed_documents(
+        self, filter: str | None, doc: str | int | None
+    ) -> NDArray[np.int64] | None:
+        docs = None if filter is None else self.store.select_documents(filter)
+        if doc is None:
+            return docs
+        one = np.array([self.find_document(doc)], np.int64)
+        return one if docs is None else np.intersect1d(docs, one)
+
+    def _rank(
+        self,
+        question: str,
+        query: QueryEmbedding,
+        docs: NDArray[np.int64] | None,
+        allowed: Offsets | None,
+        mode: SearchMode,
+        k: int,
+        clock: _Clock,
+    ) -> _Ranked:
+        store, settings = self.store, self.settings
+        limits = settings.candidates
+        if mode == "coarse":
+            ids = None if allowed is None else store.pages.page_ids[allowed]
+            page_ids, scores = self.coarse.candidates(query.vectors, query.weights, k, ids)
+            clock.lap("coarse")
+            offsets = store.pages.offsets_of(page_ids)
+            live = offsets >= 0
+            return _Ranked(offsets[live], scores[live], {"coarse": scores[live]}, None)
+        if mode == "bm25":
+            offsets, scores = store.bm25_pages(plain_years(question), k, docs)
+            clock.lap("coarse")
+            return _Ranked(offsets, scores, {"bm25": scores}, None)
+        lexical = LexicalEvidence.find(store, question, docs, limits)
+        patches: RaggedPatches | None = None
+        if mode == "exhaustive":
+            every = np.arange(len(store.pages), dtype=np.int64) if allowed is None else allowed
+            clock.lap("coarse")
+            late = self._scan(query, every)
+            offsets = every
+        else:
+            limits_k = max(k, limits.candidates)
+            if limits_k != limits.candidates:
+                limits = _with_candidates(limits, limits_k)
+            offsets, _ = find_candidates(
+                store, self.coarse, query, lexical, allowed, settings.weights, limits
+            )
+            clock.lap("coarse")
+            patches = store.fetch_patches(offsets)
+            clock.lap("fetch")
+            late = self._late(query, patches)
+        lanes = lexical.lanes(store, offsets, late)
+        fused = lanes.fused(settings.weights)
+        best = order(fused, store.pages.page_ids[offsets], k)
+        shares = {name: value[best] for name, value in lanes.shares(settings.weights).items()}
+        kept = None if patches is None else _pick(patches, best)
+        clock.lap("rerank")
+        return _Ranked(offsets[best], fused[best], shares, kept)
+
+    def _late(self, query: QueryEmbedding, patches: RaggedPatches) -> FloatArray:
+        return best_passage(
+            query.vectors,
+            query.weights,
+            patches.codes,
+            patches.starts,
+            patches.scales,
+            window=self.settings.passage,
+            stride=self.settings.passage_stride,
+        )
+
+    def _scan(self, query: QueryEmbedding, offsets: Offsets) -> FloatArray:
+        scores = np.empty(len(offsets), np.float32)
+        for start in range(0, len(offsets), _SCAN_PAGES):
+            part = offsets[start : start + _SCAN_PAGES]
+            scores[start : start + len(part)] = self._late(query, self.store.fetch_patches(part))
+        return scores
+
+    def _hits(
+        self, query: QueryEmbedding, ranked: _Ranked, k: int, clock: _Clock
+    ) -> tuple[Hit, ...]:
+        offsets = ranked.offsets[:k]
+        records = self.store.fetch_boxes_and_words(offsets)
+        patches = ranked.patches or self.store.fetch_patches(offsets)
+        clock.lap("fetch")
+        hits = []
+        for i, record in enumerate(records):
+            codes = patches.codes[patches.starts[i] : patches.starts[i + 1]]
+            sims = similarities(query.vectors, codes, float(patches.scales[i]))
+            regions = find_regions(
+                sims, query.weights, record.patch_boxes, record.words, limit=self.settings.regions
+            )
+            hits.append(self._hit(i, ranked, record, regions))
+        clock.lap("rerank")
+        return tuple(hits)
+
+    def _hit(self, i: int, ranked: _Ranked, record: PageRecord, regions: tuple[Region, ...]) -> Hit:
+        document = self.store.documents[record.doc_id]
+        text = regions[0].text if regions else record.words.text()
+        return Hit(
+            rank=i + 1,
+            score=float(ranked.scores[i]),
+            scores={name: float(share[i]) for name, share in ranked.shares.items()},
+            page_id=record.page_id,
+            doc_id=record.doc_id,
+            source=document.source,
+            title=document.title,
+            page=record.number,
+            label=record.label,
+            metadata=document.metadata,
+            flags=record.flags,
+            regions=regions,
+            snippet=" ".join(text.split())[:_SNIPPET],
+        )
+
+    def _explain(
+        self, query: QueryEmbedding, ranked: _Ranked, docs: NDArray[np.int64] | None
+    ) -> Mapping[str, Any]:
+        return {
+            "tokens": [
+                {"token": token, "weight": round(float(weight), 4)}
+                for token, weight in zip(query.tokens, query.weights, strict=True)
+            ],
+            "weights": weights_as_dict(self.settings.weights),
+            "lanes": sorted(ranked.shares),
+            "documents_allowed": None if docs is None else len(docs),
+            "pages": len(self.store.pages),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ranked:
+    """Pages best first: row offsets, scores, each lane's share, and patches if at hand."""
+
+    offsets: Offsets
+    scores: FloatArray
+    shares: Mapping[str, FloatArray]
+    patches: RaggedPatches | None
+
+
+def _with_candidates(limits: CandidateSettings, candidates: int) -> CandidateSettings:
+    return replace(limits, candidates=candidates, coarse_pool=max(candidates, limits.coarse_pool))
+
+
+def _pick(patches: RaggedPatches, wanted: NDArray[np.intp]) -> RaggedPatches:
+    """The multivectors of some of the pages, in the order wanted."""
+    parts = [patches.codes[patches.starts[i] : patches.starts[i + 1]] for i in wanted]
+    starts = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
+    codes = np.concatenate(parts) if parts else patches.codes[:0]
+    return RaggedPatches(codes, starts, patches.scales[wanted])
