@@ -32,7 +32,7 @@ Batches = Iterable[Batch] | Callable[[], Iterable[Batch]]
 _NEAREST_A_PAGE = 8
 _SCORED_A_PAGE = 50
 # A filter that leaves at most so many vectors is scored without any search.
-_SCORE_ALL_UP_TO = 50_000
+_SCORE_ALL_UP_TO = 200_000
 
 
 class CoarseIndex:
