@@ -9,7 +9,6 @@ MaxSim rank pages better than its sentence vectors (docs/BENCHMARKS.md).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,19 +62,21 @@ class TextEncoder:
         self._fingerprint = fingerprint
 
     @classmethod
-    def load(cls, weights: str = "", *, threads: int | None = None) -> TextEncoder:
+    def load(cls, weights: str = "", *, threads: int = 1) -> TextEncoder:
         """The encoder with the packaged weights, or with the ONNX file ``weights`` names.
 
         Packaged files are checked against their known SHA-256; another file enters the
-        fingerprint by its own. ``threads`` is what one inference may use (all cores unless
-        told). Raises ``EncoderError`` if weights are missing, altered, or of another model.
+        fingerprint by its own. ``threads`` is what one inference may use: one
+        by default, as builds and servers run several inferences at once.
+
+        Raises ``EncoderError`` if weights are missing, altered, or of another model.
         """
         import onnxruntime
 
         path, digest = _weights(weights)
         projection = _load_projection()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or _cores()
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
@@ -192,10 +193,6 @@ def _windows(page: int, pieces: int) -> list[_Window]:
             break
         first += STRIDE
     return windows
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _weights(named: str) -> tuple[Path, str]:

@@ -1,0 +1,1 @@
+"""Sources to pages to a committed index: inspection, rendering, OCR, the build."""

@@ -1,0 +1,329 @@
+"""``Index``: everything one does with an index folder, in one object."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image as Pillow
+
+from indexing.build import (
+    BuildProgress,
+    BuildReport,
+    BuildSettings,
+    MetadataOf,
+    Progress,
+    SkippedSource,
+    add_sources,
+    coarse_builder,
+)
+from indexing.intake import expand_sources, render_page
+from indexing.renderers.base import Image
+from retrieval.coarse import CoarseIndex
+from retrieval.encoders import PageEncoder, load_encoder
+from retrieval.errors import InputError, StorageError
+from retrieval.heatmap import draw_hit, heatmap
+from retrieval.integrity import Problem, repair, verify
+from retrieval.manifest import read_manifest
+from retrieval.search import Searcher, SearchMode, SearchSettings
+from retrieval.store import CreateSpec, Store, StoreWriter
+from retrieval.types import Hit, MetadataValue, SearchResult
+
+__all__ = [
+    "BuildProgress",
+    "BuildReport",
+    "BuildSettings",
+    "Index",
+    "IndexStatus",
+    "SkippedSource",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """What an index holds and what it takes.
+
+    ``coarse_memory_bytes`` is what the coarse vectors take in memory while searching,
+    ``disk_bytes`` everything under the folder. ``flags`` counts documents by flag.
+    """
+
+    path: str
+    generation: int
+    documents: int
+    pages: int
+    patches: int
+    page_vectors: int
+    encoder: str
+    compression: str
+    coarse_kind: str
+    coarse_memory_bytes: int
+    disk_bytes: int
+    flags: Mapping[str, int]
+    skipped: tuple[SkippedSource, ...]
+
+
+class Index:
+    """An index folder. Searching is safe from several threads; one process writes at a time.
+
+    >>> index = Index.open("my-index")                              # doctest: +SKIP
+    >>> index.search("What was revenue in 2023?").hits[0].page      # doctest: +SKIP
+    """
+
+    def __init__(
+        self, path: Path, encoder: PageEncoder, settings: BuildSettings, search: SearchSettings
+    ) -> None:
+        """Use ``open`` or ``create``."""
+        self.path = path
+        self.encoder = encoder
+        self._settings = settings
+        self._search_settings = search
+        self._searcher: Searcher | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        settings: BuildSettings | None = None,
+        search: SearchSettings | None = None,
+        encoder: PageEncoder | None = None,
+    ) -> Index:
+        """Open an existing index. Raises ``StorageError`` if there is none or it is damaged,
+        ``EncoderError`` if its encoder cannot be loaded."""
+        path = Path(path)
+        manifest = read_manifest(path)
+        return cls(
+            path,
+            encoder or load_encoder(manifest.encoder_id),
+            settings or BuildSettings(),
+            search or SearchSettings(),
+        )
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        encoder: str | PageEncoder = "text",
+        settings: BuildSettings | None = None,
+        search: SearchSettings | None = None,
+    ) -> Index:
+        """Begin an index at ``path``, or open the one that is there if it is of this encoder."""
+        path = Path(path)
+        loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
+        index = cls(path, loaded, settings or BuildSettings(), search or SearchSettings())
+        with index._writer() as writer:
+            if not writer.manifest.generation:
+                writer.commit()
+        return index
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the generation being read."""
+        with self._lock:
+            if self._searcher is not None:
+                self._searcher.store.close()
+                self._searcher = None
+
+    def refresh(self) -> int:
+        """Read the newest generation from now on; returns it."""
+        self.close()
+        return self._open_searcher().store.manifest.generation
+
+    def search(
+        self,
+        question: str,
+        k: int = 10,
+        *,
+        filter: str | None = None,
+        doc: str | int | None = None,
+        mode: SearchMode = "two-stage",
+        explain: bool = False,
+    ) -> SearchResult:
+        """The k best pages; see ``retrieval.search.Searcher.search``.
+
+        The generation that was current at the first search is used until ``refresh``.
+        """
+        return self._open_searcher().search(
+            question, k, filter=filter, doc=doc, mode=mode, explain=explain
+        )
+
+    def add(
+        self,
+        sources: Sequence[str | Path],
+        *,
+        metadata: Mapping[str, MetadataValue] | None = None,
+        metadata_of: MetadataOf | None = None,
+        progress: Progress | None = None,
+    ) -> BuildReport:
+        """Add files, folders and patterns; what is there by content already stays.
+
+        ``metadata`` goes to every source, ``metadata_of(path)`` to its own on top. Sources
+        that cannot be used are in the report with the reason. Raises ``StorageError`` if
+        another process is writing.
+        """
+        shared = dict(metadata or {})
+
+        def both(path: Path) -> Mapping[str, MetadataValue]:
+            return {**shared, **(metadata_of(path) if metadata_of else {})}
+
+        paths = expand_sources(sources)
+        with self._writer() as writer:
+            report = add_sources(
+                writer,
+                paths,
+                self.encoder,
+                self._settings,
+                metadata_of=both,
+                progress=progress,
+            )
+        self.close()
+        return report
+
+    def remove(self, doc: str | int) -> int:
+        """Take a document (id, path or file name) out; returns how many pages went with it."""
+        doc_id = self._open_searcher().find_document(doc)
+        with self._writer() as writer:
+            pages = writer.documents[doc_id].pages if doc_id in writer.documents else 0
+            writer.remove_document(doc_id)
+            writer.commit(self._coarse_builder())
+        self.close()
+        return pages
+
+    def documents(self) -> list[Mapping[str, Any]]:
+        """Every document: id, source, title, pages, metadata, flags."""
+        rows = self._open_searcher().store.documents.values()
+        return [
+            {
+                "doc_id": row.doc_id,
+                "source": row.source,
+                "title": row.title,
+                "pages": row.pages,
+                "metadata": dict(row.metadata),
+                "flags": list(row.flags),
+            }
+            for row in rows
+        ]
+
+    def status(self) -> IndexStatus:
+        """Counts, sizes, the coarse index and its memory, and what was skipped."""
+        searcher = self._open_searcher()
+        manifest = searcher.store.manifest
+        flags = Counter(flag for row in searcher.store.documents.values() for flag in row.flags)
+        return IndexStatus(
+            path=str(self.path),
+            generation=manifest.generation,
+            documents=len(searcher.store.documents),
+            pages=len(searcher.store.pages),
+            patches=int(searcher.store.pages.n_patches.sum()),
+            page_vectors=searcher.coarse.n_vectors,
+            encoder=manifest.encoder_id,
+            compression=manifest.compression,
+            coarse_kind=searcher.coarse.kind,
+            coarse_memory_bytes=searcher.coarse.memory_bytes,
+            disk_bytes=sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file()),
+            flags=dict(flags),
+            skipped=tuple(SkippedSource(source, why) for source, _, why in manifest.skipped),
+        )
+
+    def verify(self) -> list[Problem]:
+        """Every problem found by reading and hashing everything; empty if the index is whole."""
+        return verify(self.path)
+
+    def repair(self) -> list[str]:
+        """Mend what can be mended; returns what was done, one sentence each."""
+        self.close()
+        return repair(self.path, self._coarse_builder())
+
+    def compact(self) -> Mapping[str, int]:
+        """Rewrite the tables without deleted rows; returns bytes before and after."""
+        before = self._disk_bytes()
+        self.close()
+        with self._writer() as writer:
+            writer.compact()
+            manifest = writer.commit(self._coarse_builder())
+        return {
+            "generation": manifest.generation,
+            "bytes_before": before,
+            "bytes_after": self._disk_bytes(),
+        }
+
+    def page_image(self, hit: Hit, *, dpi: int = 110) -> Image:
+        """The page of a hit, ``[h, w, 3] uint8``, from its source file.
+
+        Raises ``InputError`` if the file has moved or changed since it was indexed.
+        """
+        source = Path(hit.source)
+        if not source.exists():
+            raise InputError(
+                f"{source} is gone since it was indexed: its pages are found but cannot be "
+                "pictured; put it back, or remove it from the index"
+            )
+        return render_page(source, hit.page, dpi=dpi, settings=self._settings.intake)
+
+    def draw(self, question: str, hit: Hit, *, dpi: int = 110, heat: bool = True) -> Pillow.Image:
+        """The page of a hit with its regions framed and, with ``heat``, the heatmap over it."""
+        image = self.page_image(hit, dpi=dpi)
+        warmth = None
+        if heat:
+            evidence = self._open_searcher().evidence(question, hit.page_id)
+            if len(evidence.boxes) and len(evidence.weights):
+                size = (image.shape[0], image.shape[1])
+                warmth = heatmap(evidence.similarities, evidence.weights, evidence.boxes, size)
+        return draw_hit(image, hit.regions, warmth)
+
+    @contextmanager
+    def _writer(self) -> Iterator[StoreWriter]:
+        encoder = self.encoder
+        create = CreateSpec(encoder.id, encoder.fingerprint, encoder.dim)
+        with StoreWriter.open(self.path, create=create) as writer:
+            yield writer
+
+    def _coarse_builder(self) -> Any:
+        return coarse_builder(self.encoder.dim, self._settings.coarse)
+
+    def _disk_bytes(self) -> int:
+        return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
+
+    def _open_searcher(self) -> Searcher:
+        with self._lock:
+            if self._searcher is None:
+                store = Store.open(self.path)
+                try:
+                    coarse = self._coarse_of(store)
+                    self._searcher = Searcher(store, coarse, self.encoder, self._search_settings)
+                except BaseException:
+                    store.close()
+                    raise
+            return self._searcher
+
+    def _coarse_of(self, store: Store) -> CoarseIndex:
+        """The committed coarse file, or one made from the page vectors where there is none."""
+        dim = store.manifest.dim
+        if store.coarse_path is not None:
+            return CoarseIndex.read(store.coarse_path)
+        if not len(store.pages):
+            empty = (np.zeros(0, np.int64), np.zeros((0, dim), np.float32))
+            return CoarseIndex.build([empty], dim, "flat")
+        try:
+            return CoarseIndex.build(store.page_vectors, dim, self._settings.coarse)
+        except ValueError as error:
+            raise StorageError(f"the page vectors of {self.path} cannot be indexed") from error

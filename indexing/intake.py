@@ -1,0 +1,202 @@
+"""The door of the house: which files there are, what they are, and their pages.
+
+Files are opened in worker processes only. A page that crashes or hangs a parser comes back
+empty with the flag ``page-failed``; a document of which nothing can be read is refused.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from indexing.inspection import EXTENSIONS
+from indexing.messages import Describe, Finished, ReadPages, Refused, Render
+from indexing.renderers.base import Image
+from indexing.sandbox import Worker, WorkerDiedError, WorkerPool
+from indexing.settings import IntakeSettings
+from retrieval.errors import InputError
+from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
+
+# A parser that dies this often in one document is not going to recover.
+_MOST_DEATHS = 20
+
+
+class IntakeWorkers:
+    """Worker processes kept warm across documents; a context manager.
+
+    Methods may be called from several threads, each call leases a worker.
+    """
+
+    def __init__(self, settings: IntakeSettings | None = None) -> None:
+        self._settings = settings or IntakeSettings()
+        self._pool = WorkerPool(self._settings.workers, self._settings.worker_memory_mb)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.close()
+
+    def describe(
+        self, path: Path, metadata: Mapping[str, MetadataValue] | None = None
+    ) -> DocumentInfo:
+        """Type by content, size, SHA-256, pages, title. Raises ``InputError``: what is wrong
+        with the file and what to do about it."""
+        with self._pool.lease() as worker:
+            try:
+                worker.ask(Describe(path, self._settings, dict(metadata or {})))
+                answer = worker.reply(self._settings.seconds_per_page)
+            except WorkerDiedError as death:
+                raise InputError(f"{path}: opening it {death}; the file is left out") from death
+        if isinstance(answer, Refused):
+            raise answer.error
+        if not isinstance(answer, DocumentInfo):
+            raise TypeError(f"a worker answered {type(answer).__name__}")
+        return answer
+
+    def read_pages(
+        self, path: Path, *, want_image: bool = False, pages: range | None = None
+    ) -> Iterator[PageContent]:
+        """The pages of ``path`` one by one, in order; all of them unless ``pages`` says which.
+
+        Raises ``InputError`` if nothing can be read.
+        """
+        if pages is None:
+            pages = range(self.describe(path).pages)
+        with self._pool.lease() as worker:
+            yield from _read(worker, path, self._settings, pages, want_image)
+
+    def render_page(self, path: Path, number: int, *, dpi: int) -> Image:
+        """The picture of a page, ``[h, w, 3] uint8`` RGB. Raises ``InputError``."""
+        with self._pool.lease() as worker:
+            try:
+                worker.ask(Render(path, self._settings, number, dpi))
+                answer = worker.reply(self._settings.seconds_per_page)
+            except WorkerDiedError as death:
+                raise InputError(f"{path}: rendering page {number + 1} {death}") from death
+        if isinstance(answer, Refused):
+            raise answer.error
+        if not isinstance(answer, np.ndarray):
+            raise InputError(f"{path}: page {number + 1} cannot be rendered")
+        return answer
+
+
+def _read(
+    worker: Worker, path: Path, settings: IntakeSettings, pages: range, want_image: bool
+) -> Iterator[PageContent]:
+    deaths = whole = 0
+    rest = pages
+    while len(rest):
+        try:
+            worker.ask(ReadPages(path, settings, rest, want_image))
+            for _ in rest:
+                answer = worker.reply(settings.seconds_per_page)
+                if isinstance(answer, Refused):
+                    raise answer.error
+                if not isinstance(answer, PageContent):
+                    raise TypeError(f"a worker answered {type(answer).__name__} for a page")
+                rest = rest[1:]
+                whole += "render-failed" not in answer.flags
+                yield answer
+            if not isinstance(worker.reply(settings.seconds_per_page), Finished):
+                raise TypeError("a worker sent more pages than asked for")
+        except WorkerDiedError as death:
+            deaths += 1
+            if not len(rest):
+                break
+            if deaths > _MOST_DEATHS or (not whole and deaths == len(pages)):
+                raise InputError(
+                    f"{path}: reading page {rest[0] + 1} {death}; the file is left out"
+                ) from death
+            yield _failed(rest[0])
+            rest = rest[1:]
+
+
+def _failed(number: int) -> PageContent:
+    """What stands for a page that no parser survived."""
+    return PageContent(
+        number=number,
+        label=str(number + 1),
+        width=612.0,
+        height=792.0,
+        words=PageWords.empty(),
+        text_source="none",
+        flags=("page-failed",),
+    )
+
+
+def describe(
+    path: Path,
+    settings: IntakeSettings | None = None,
+    metadata: Mapping[str, MetadataValue] | None = None,
+) -> DocumentInfo:
+    """``IntakeWorkers.describe`` for one call."""
+    with IntakeWorkers(_single(settings)) as workers:
+        return workers.describe(path, metadata)
+
+
+def read_pages(
+    path: Path,
+    settings: IntakeSettings | None = None,
+    *,
+    want_image: bool = False,
+    pages: range | None = None,
+) -> Iterator[PageContent]:
+    """``IntakeWorkers.read_pages`` for one document."""
+    with IntakeWorkers(_single(settings)) as workers:
+        yield from workers.read_pages(path, want_image=want_image, pages=pages)
+
+
+def render_page(
+    path: Path, number: int, *, dpi: int = 110, settings: IntakeSettings | None = None
+) -> Image:
+    """``IntakeWorkers.render_page`` for one call."""
+    with IntakeWorkers(_single(settings)) as workers:
+        return workers.render_page(path, number, dpi=dpi)
+
+
+def _single(settings: IntakeSettings | None) -> IntakeSettings:
+    return (settings or IntakeSettings()).model_copy(update={"workers": 1})
+
+
+def expand_sources(sources: Sequence[str | Path]) -> list[Path]:
+    """The files that ``sources`` mean, sorted, each once: files as they are, folders with all
+    documents below them (by extension; hidden files left out), and ``*`` patterns.
+
+    Raises ``InputError`` for a source that does not exist, or if nothing is found.
+    """
+    found: dict[Path, None] = {}
+    for source in sources:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            inside = sorted(
+                below
+                for below in path.rglob("*")
+                if below.suffix.lower() in EXTENSIONS
+                and below.is_file()
+                and not any(part.startswith(".") for part in below.relative_to(path).parts)
+            )
+            found.update(dict.fromkeys(below.absolute() for below in inside))
+        elif path.exists():
+            found[path.absolute()] = None
+        else:
+            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
+            if not matches:
+                raise InputError(
+                    f"{source}: no such file or folder, and no file matches it as a pattern"
+                )
+            found.update(dict.fromkeys(expand_sources(matches)))
+    if not found:
+        kinds = " ".join(sorted(EXTENSIONS))
+        raise InputError(f"no documents in {', '.join(map(str, sources))}; looked for {kinds}")
+    return list(found)

@@ -1,0 +1,60 @@
+"""What a worker process and its parent say to each other.
+
+A module of its own: pickles name a class by its module, and the worker's is ``__main__``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexing.renderers.base import Image
+from indexing.settings import IntakeSettings
+from retrieval.errors import FolioscopeError
+from retrieval.types import DocumentInfo, MetadataValue, PageContent
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Ask for a ``DocumentInfo``."""
+
+    path: Path
+    settings: IntakeSettings
+    metadata: Mapping[str, MetadataValue]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPages:
+    """Ask for the pages ``numbers``, one reply each, then ``Finished``."""
+
+    path: Path
+    settings: IntakeSettings
+    numbers: range
+    want_image: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """Ask for one page's picture."""
+
+    path: Path
+    settings: IntakeSettings
+    number: int
+    dpi: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The request failed for a reason that is the file's."""
+
+    error: FolioscopeError
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All pages asked for were sent."""
+
+
+Request = Describe | ReadPages | Render
+Reply = DocumentInfo | PageContent | Image | Refused | Finished

@@ -1,0 +1,206 @@
+"""Pages flow through reading, encoding and writing at the same time.
+
+Reader threads take documents from sandboxed workers and run a few pages ahead; encoder
+threads turn batches of pages, across documents, into rows; the caller writes the rows in
+order. Every queue is bounded, so memory does not depend on the size of a document.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from typing import Protocol
+
+from retrieval.compression import quantise
+from retrieval.context import document_context
+from retrieval.encoders import PageEncoder
+from retrieval.errors import FolioscopeError
+from retrieval.pooling import PoolMethod, pool_page
+from retrieval.store import PageRow
+from retrieval.types import DocumentInfo, PageContent, PageEmbedding
+
+# Pages a reader may be ahead of the encoder, for each document being read.
+_PAGES_AHEAD = 32
+_PAGES_A_BATCH = 16
+# The cover is usually page 1, sometimes behind a blank or a scanner's separator.
+_COVER_PAGES = 3
+_COVER_WORDS = 4
+
+
+class ReadsPages(Protocol):
+    """Where pages come from; ``IntakeWorkers.read_pages`` with its options bound."""
+
+    def __call__(self, document: DocumentInfo) -> Iterator[PageContent]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """How a page's patches become the vectors of the coarse stage."""
+
+    method: PoolMethod = "kmeans"
+    vectors: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A document begins; ``context`` is what it says about itself."""
+
+    document: DocumentInfo
+    context: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A document ends: whole, or with the error that ended it."""
+
+    document: DocumentInfo
+    error: FolioscopeError | None = None
+
+
+Event = Started | PageContent | Ended
+EncodedEvent = Started | PageRow | Ended
+
+
+def read_ahead(
+    documents: Sequence[DocumentInfo], read: ReadsPages, readers: int
+) -> Generator[Event, None, None]:
+    """The events of all documents, in order, with ``readers`` documents being read at once.
+
+    Closing the iterator stops the readers.
+    """
+    stop = threading.Event()
+    streams: deque[queue.Queue[Event]] = deque()
+    pool = ThreadPoolExecutor(readers, "reader")
+
+    def begin(document: DocumentInfo) -> queue.Queue[Event]:
+        events: queue.Queue[Event] = queue.Queue(_PAGES_AHEAD)
+        pool.submit(_read, document, read, events, stop)
+        return events
+
+    waiting = iter(documents)
+    try:
+        streams.extend(begin(document) for document in islice(waiting, readers))
+        while streams:
+            events = streams[0]
+            while True:
+                event = events.get()
+                yield event
+                if isinstance(event, Ended):
+                    break
+            streams.popleft()
+            streams.extend(begin(document) for document in islice(waiting, 1))
+    finally:
+        stop.set()
+        # A reader may be waiting for a slow page; it ends when its worker is ended.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read(
+    document: DocumentInfo, read: ReadsPages, events: queue.Queue[Event], stop: threading.Event
+) -> None:
+    """Put one document's events into its queue; every way out ends with ``Ended``."""
+    error: FolioscopeError | None = None
+    try:
+        pages = read(document)
+        cover: list[PageContent] = []
+        for page in islice(pages, _COVER_PAGES):
+            cover.append(page)
+            if len(page.words) >= _COVER_WORDS:
+                break
+        words = cover[-1].words.texts if cover else ()
+        context = document_context(document.source, document.title, document.metadata, words)
+        _put(events, Started(document, context), stop)
+        for page in chain(cover, pages):
+            if not _put(events, page, stop):
+                return
+    except FolioscopeError as failure:
+        error = failure
+    except Exception as failure:  # the boundary of a reader thread: a bug costs one document
+        error = FolioscopeError(f"{document.source}: unexpected {failure!r}; please report it")
+        error.__cause__ = failure
+    _put(events, Ended(document, error), stop)
+
+
+def _put(events: queue.Queue[Event], event: Event, stop: threading.Event) -> bool:
+    """Whether the event went in before everything was stopped."""
+    while not stop.is_set():
+        with suppress(queue.Full):
+            events.put(event, timeout=0.2)
+            return True
+    return False
+
+
+def encode(
+    events: Iterable[Event], encoder: PageEncoder, pooling: PoolSettings, threads: int
+) -> Generator[EncodedEvent, None, None]:
+    """The same events in the same order, with every page encoded.
+
+    ``threads`` batches are encoded at once, so the encoder itself should use one thread.
+    """
+    pending: deque[Future[list[EncodedEvent]]] = deque()
+    with ThreadPoolExecutor(threads, "encoder") as pool:
+        try:
+            for batch in _batches(events):
+                pending.append(pool.submit(_encode_batch, batch, encoder, pooling))
+                while len(pending) > threads + 1 or (pending and pending[0].done()):
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
+    batch: list[Event] = []
+    pages = 0
+    for event in events:
+        batch.append(event)
+        pages += isinstance(event, PageContent)
+        if pages >= _PAGES_A_BATCH:
+            yield batch
+            batch, pages = [], 0
+    if batch:
+        yield batch
+
+
+def _encode_batch(
+    batch: list[Event], encoder: PageEncoder, pooling: PoolSettings
+) -> list[EncodedEvent]:
+    pages = [event for event in batch if isinstance(event, PageContent)]
+    embeddings = iter(encoder.encode_pages(pages) if pages else [])
+    return [
+        _row(event, next(embeddings), pooling) if isinstance(event, PageContent) else event
+        for event in batch
+    ]
+
+
+def _row(page: PageContent, embedding: PageEmbedding, pooling: PoolSettings) -> PageRow:
+    codes, scale = quantise(embedding.vectors)
+    vectors = pool_page(embedding.vectors, embedding.boxes, pooling.vectors, pooling.method)
+    return PageRow(
+        content=replace(page, image=None),
+        codes=codes,
+        scale=scale,
+        patch_boxes=embedding.boxes,
+        page_vectors=vectors,
+        bm25_text=page.words.text(),
+    )
+
+
+def rows_of(events: Iterator[EncodedEvent], on_page: Callable[[], None]) -> Iterator[PageRow]:
+    """The rows up to the document's end. Raises the error that ended it, if one did."""
+    for event in events:
+        if isinstance(event, PageRow):
+            on_page()
+            yield event
+        elif isinstance(event, Ended):
+            if event.error is not None:
+                raise event.error
+            return

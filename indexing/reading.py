@@ -1,0 +1,192 @@
+"""One page of an open document: its words by text layer or OCR, its picture, its flags.
+
+Runs inside a worker process. A library error costs the page it happened on, never more.
+"""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from indexing.inspection import PDF, FileFacts, inspect_file
+from indexing.renderers import OpenDocument, open_document, poppler
+from indexing.renderers.base import Image
+from indexing.settings import IntakeSettings
+from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
+
+# A text layer this short under a page full of picture is a stamp on a scan, not the page.
+_FEW_WORDS = 12
+_STAMP_WORDS = 40
+_SCAN_SHARE = 0.5
+# More unreadable characters than this, and fonts without a character map are likely.
+_GARBAGE_SHARE = 0.3
+_PREVIEW_DPI = 36
+_INK, _INK_SHARE = 160, 0.01
+_BLANK_RANGE = 12
+_LONGEST = 8000
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+def describe_file(
+    path: Path, settings: IntakeSettings, metadata: Mapping[str, MetadataValue]
+) -> DocumentInfo:
+    """What ``path`` is, without reading its pages. Raises ``InputError`` if it is unusable."""
+    path = path.absolute()
+    facts = inspect_file(path)
+    with open_document(path, facts.media_type, settings) as document:
+        return _info(path, facts, document, metadata)
+
+
+def _info(
+    path: Path,
+    facts: FileFacts,
+    document: OpenDocument,
+    metadata: Mapping[str, MetadataValue],
+) -> DocumentInfo:
+    return DocumentInfo(
+        source=str(path),
+        sha256=facts.sha256,
+        media_type=facts.media_type,
+        title=document.title,
+        pages=document.pages,
+        bytes=facts.bytes,
+        metadata=dict(metadata),
+        flags=(*facts.flags, *document.flags),
+    )
+
+
+def read_page(
+    document: OpenDocument,
+    path: Path,
+    media_type: str,
+    number: int,
+    settings: IntakeSettings,
+    *,
+    want_image: bool,
+) -> PageContent:
+    """Page ``number`` with its words; what failed on it is in its flags."""
+    flags: list[str] = []
+    width, height = _attempt(lambda: document.size(number), (612.0, 792.0), flags, "size-unknown")
+    layer = _attempt(lambda: document.words(number), PageWords.empty(), flags, "text-failed")
+    words, source = layer, "layer" if len(layer) else "none"
+    image: Image | None = None
+    if settings.ocr != "off" and _needs_ocr(document, number, layer, media_type, flags):
+        image = render(document, path, media_type, number, settings, flags)
+        if image is not None and not is_blank(image):
+            words, source = _read_picture(image, layer, settings, flags)
+    if want_image and image is None:
+        image = render(document, path, media_type, number, settings, flags)
+    return PageContent(
+        number=number,
+        label=_attempt(lambda: document.label(number), str(number + 1), flags, "label-unknown"),
+        width=width,
+        height=height,
+        words=words,
+        text_source=source,
+        image=image if want_image else None,
+        outline=_attempt(lambda: document.outline(number), "", flags, "outline-unknown"),
+        flags=tuple(dict.fromkeys(flags)),
+    )
+
+
+def render(
+    document: OpenDocument,
+    path: Path,
+    media_type: str,
+    number: int,
+    settings: IntakeSettings,
+    flags: list[str],
+    dpi: int | None = None,
+) -> Image | None:
+    """The page's picture; poppler is asked where the library fails, or paints nothing
+    although the page has content."""
+    dpi = dpi or settings.ocr_dpi
+    image: Image | None = _attempt(
+        lambda: document.render(number, dpi, settings.max_pixels), None, flags, "render-failed"
+    )
+    if media_type != PDF or (image is not None and not is_blank(image)):
+        return image
+    if image is not None and not _has_content(document, number):
+        return image
+    second = poppler.render(path, number, dpi, _LONGEST, settings.password)
+    if second is None or (image is not None and is_blank(second)):
+        return image
+    flags.append("rendered-by-poppler")
+    return second
+
+
+def is_blank(image: Image) -> bool:
+    """Whether nothing is printed: the middle of the pixels spans hardly any tone."""
+    sample = image[:: max(1, image.shape[0] // 400), :: max(1, image.shape[1] // 400)]
+    return bool(int(sample.max(initial=0)) - int(sample.min(initial=0)) < _BLANK_RANGE)
+
+
+def garbage_share(words: PageWords) -> float:
+    """The share of characters that no reader could read: private use, replacement, control."""
+    text = "".join(words.texts)
+    bad = sum(
+        character == "\ufffd" or unicodedata.category(character) in ("Co", "Cn", "Cc")
+        for character in text
+    )
+    return bad / max(1, len(text))
+
+
+def _needs_ocr(
+    document: OpenDocument, number: int, layer: PageWords, media_type: str, flags: list[str]
+) -> bool:
+    if media_type != PDF:
+        return True
+    if len(layer) and garbage_share(layer) > _GARBAGE_SHARE:
+        flags.append("text-layer-unreadable")
+        return True
+    if len(layer) >= _STAMP_WORDS:
+        return False
+    share = _attempt(lambda: document.picture_share(number), 1.0, flags, "pictures-unknown")
+    if share >= _SCAN_SHARE:
+        return True
+    if len(layer) >= _FEW_WORDS:
+        return False
+    # Few words and no large picture: letters may be drawn as curves, or the page is a title.
+    preview: Image | None = _attempt(
+        lambda: document.render(number, _PREVIEW_DPI, 10_000_000), None, flags, "render-failed"
+    )
+    return preview is None or float((preview.min(axis=2) < _INK).mean()) > _INK_SHARE
+
+
+def _read_picture(
+    image: Image, layer: PageWords, settings: IntakeSettings, flags: list[str]
+) -> tuple[PageWords, str]:
+    """OCR's words, unless the text layer has more to say."""
+    from indexing.ocr import read_words
+
+    unreadable = "text-layer-unreadable" in flags
+    kept = PageWords.empty() if unreadable else layer
+    source = "layer" if len(kept) else "none"
+    if settings.ocr == "off":
+        return kept, source
+    engine = settings.ocr
+    found = _attempt(lambda: read_words(image, engine), None, flags, "ocr-failed")
+    if found is None or len(found.words) <= len(kept):
+        return kept, source
+    return found.words, f"ocr:{found.engine}"
+
+
+def _has_content(document: OpenDocument, number: int) -> bool:
+    ignored: list[str] = []
+    pictures = _attempt(lambda: document.picture_share(number), 1.0, ignored, "")
+    return pictures > 0 or _attempt(lambda: len(document.words(number)), 1, ignored, "") > 0
+
+
+def _attempt(act: Callable[[], T], default: T, flags: list[str], flag: str) -> T:
+    """What ``act`` returns, or ``default`` and a flag if the library raises."""
+    try:
+        return act()
+    except Exception:  # libraries raise classes of all kinds on hostile input; the page pays
+        _log.debug("%s", flag, exc_info=True)
+        flags.append(flag)
+        return default

@@ -1,0 +1,112 @@
+"""What the rest of intake needs from a library that opens documents.
+
+Kept small on purpose: PyMuPDF is AGPL, and whoever cannot live with that swaps it for
+pdfium by setting, without anything above this interface noticing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexing.inspection import PDF
+from indexing.settings import IntakeSettings
+from retrieval.types import PageWords
+
+Image = NDArray[np.uint8]
+
+
+class OpenDocument(Protocol):
+    """A document that is open for reading, page by page; pages count from 0.
+
+    Methods raise the library's own errors; ``indexing.reading`` turns them into flags.
+    """
+
+    @property
+    def pages(self) -> int: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Machine words about the whole document, such as ``repaired``."""
+        ...
+
+    def label(self, number: int) -> str: ...
+
+    def outline(self, number: int) -> str:
+        """The path of headings in force on the page, "Chapter > Section"."""
+        ...
+
+    def size(self, number: int) -> tuple[float, float]:
+        """Width and height of the page as displayed: points, or pixels for pictures."""
+        ...
+
+    def words(self, number: int) -> PageWords:
+        """The text layer, boxes in fractions of the page as displayed."""
+        ...
+
+    def picture_share(self, number: int) -> float:
+        """The share of the page, 0 to 1, that pictures cover."""
+        ...
+
+    def render(self, number: int, dpi: int, max_pixels: int) -> Image:
+        """``[h, w, 3] uint8`` RGB, at ``dpi`` or less so as to stay within ``max_pixels``."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open_document(path: Path, media_type: str, settings: IntakeSettings) -> OpenDocument:
+    """Open ``path``. Raises ``InputError`` with the reason if it cannot be opened."""
+    if media_type != PDF:
+        from indexing.renderers.pictures import PictureDocument
+
+        return PictureDocument(path)
+    if settings.renderer == "pdfium":
+        from indexing.renderers.pdfium import PdfiumDocument
+
+        return PdfiumDocument(path, settings.password)
+    from indexing.renderers.mupdf import MuPdfDocument
+
+    return MuPdfDocument(path, settings.password)
+
+
+def fitting_dpi(width: float, height: float, dpi: int, max_pixels: int) -> float:
+    """``dpi``, or what keeps a page of ``width`` x ``height`` points within ``max_pixels``."""
+    pixels = (width / 72 * dpi) * (height / 72 * dpi)
+    return dpi if pixels <= max_pixels else dpi * float(np.sqrt(max_pixels / pixels))
+
+
+def outline_paths(entries: list[tuple[int, str, int]], pages: int) -> list[str]:
+    """The heading path in force on every page, from ``(level, title, page)`` entries.
+
+    A page on which a section begins belongs to that section, as its first lines are what the
+    page is about.
+    """
+    begins: dict[int, str] = {}
+    path: list[str] = []
+    for level, title, page in entries:
+        path = [*path[: max(0, level - 1)], " ".join(title.split())]
+        if 0 <= page < pages:
+            begins[page] = " > ".join(part for part in path if part)
+    paths = []
+    current = ""
+    for page in range(pages):
+        current = begins.get(page, current)
+        paths.append(current)
+    return paths

@@ -1,0 +1,151 @@
+"""PDF through MuPDF: the default, for its speed and its tolerance of damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pymupdf
+
+from indexing.renderers.base import Image, fitting_dpi, outline_paths
+from retrieval.errors import InputError
+from retrieval.types import PageWords
+
+pymupdf.TOOLS.mupdf_display_errors(False)
+pymupdf.TOOLS.mupdf_display_warnings(False)
+
+
+class MuPdfDocument:
+    """An ``OpenDocument`` over PyMuPDF; not safe to share between threads."""
+
+    def __init__(self, path: Path, password: str | None = None) -> None:
+        try:
+            document: Any = pymupdf.open(path, filetype="pdf")
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{path}: the PDF is damaged beyond repair ({_first_line(error)}); "
+                "fetch or export it again"
+            ) from error
+        if document.needs_pass and not document.authenticate(password or ""):
+            document.close()
+            raise InputError(f"{path}: {_locked(password)}")
+        try:
+            pages = document.page_count
+        except RuntimeError:
+            pages = 0
+        if not pages:
+            document.close()
+            raise InputError(f"{path}: the PDF has no pages; it may be cut off or damaged")
+        self._document = document
+        self._pages = int(pages)
+        self._paths: list[str] | None = None
+        self._current: tuple[int, Any] | None = None
+
+    @property
+    def pages(self) -> int:
+        return self._pages
+
+    @property
+    def title(self) -> str:
+        title = (self._document.metadata or {}).get("title") or ""
+        return " ".join(str(title).split())
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return ("repaired",) if self._document.is_repaired else ()
+
+    def label(self, number: int) -> str:
+        try:
+            return self._page(number).get_label() or str(number + 1)
+        except (RuntimeError, ValueError, IndexError, KeyError):
+            return str(number + 1)
+
+    def outline(self, number: int) -> str:
+        if self._paths is None:
+            try:
+                entries = [(row[0], row[1], row[2] - 1) for row in self._document.get_toc()]
+            except (RuntimeError, ValueError, IndexError):
+                entries = []
+            self._paths = outline_paths(entries, self._pages)
+        return self._paths[number]
+
+    def size(self, number: int) -> tuple[float, float]:
+        rect = self._page(number).rect
+        return float(rect.width), float(rect.height)
+
+    def words(self, number: int) -> PageWords:
+        page = self._page(number)
+        flags = pymupdf.TEXTFLAGS_WORDS & ~pymupdf.TEXT_PRESERVE_LIGATURES
+        found = [row for row in page.get_text("words", flags=flags) if row[4].strip()]
+        if not found:
+            return PageWords.empty()
+        # Text is given as if the page were not rotated.
+        turn, rect = page.rotation_matrix, page.rect
+        corners = np.array([row[:4] for row in found], np.float64).reshape(-1, 2, 2)
+        linear = np.array([[turn.a, turn.b], [turn.c, turn.d]])
+        moved = corners @ linear + np.array([turn.e, turn.f])
+        size = np.array([max(rect.width, 1e-6), max(rect.height, 1e-6)])
+        low, high = moved.min(axis=1) / size, moved.max(axis=1) / size
+        visible = (high > 0).all(axis=1) & (low < 1).all(axis=1)
+        boxes = np.clip(np.concatenate((low, high), axis=1), 0, 1).astype(np.float32)[visible]
+        kept = [row for row, seen in zip(found, visible, strict=True) if seen]
+        keys = np.array([(row[5], row[6]) for row in kept]).reshape(-1, 2)
+        change = np.any(np.diff(keys, axis=0) != 0, axis=1)
+        lines = np.concatenate(([0], np.cumsum(change)))[: len(kept)].astype(np.int32)
+        return PageWords(tuple(row[4] for row in kept), boxes, lines)
+
+    def picture_share(self, number: int) -> float:
+        page = self._page(number)
+        area = max(page.rect.width * page.rect.height, 1e-6)
+        covered = 0.0
+        for info in page.get_image_info():
+            box = pymupdf.Rect(info["bbox"]) * page.rotation_matrix & page.rect
+            covered += 0.0 if box.is_empty else box.width * box.height
+        return float(min(1.0, covered / area))
+
+    def render(self, number: int, dpi: int, max_pixels: int) -> Image:
+        page = self._page(number)
+        rect = page.rect
+        zoom = fitting_dpi(rect.width, rect.height, dpi, max_pixels) / 72
+        pixmap = page.get_pixmap(
+            matrix=pymupdf.Matrix(zoom, zoom), colorspace=pymupdf.csRGB, alpha=False
+        )
+        image: Image = np.frombuffer(pixmap.samples, np.uint8).reshape(pixmap.h, pixmap.w, 3)
+        return image
+
+    def close(self) -> None:
+        self._current = None
+        self._document.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _page(self, number: int) -> Any:
+        """The page object, kept while the same page is asked for; MuPDF's store of decoded
+        fonts and pictures is emptied as reading moves on, or it would grow with the book."""
+        if self._current is None or self._current[0] != number:
+            self._current = None
+            if number % 64 == 63:
+                pymupdf.TOOLS.store_shrink(100)
+            self._current = (number, self._document.load_page(number))
+        return self._current[1]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _locked(password: str | None) -> str:
+    if password:
+        return "the PDF is locked and the password given does not open it"
+    return "the PDF is locked with a password; give it with --password or save it without one"

@@ -1,0 +1,103 @@
+"""The worker process: opens documents for its parent, within limits, and dies with it.
+
+Started as ``python -m indexing.worker FD MEMORY_MB``; requests and replies are pickled over
+the socket FD. Parsers of hostile files crash and hang: here that costs one page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+
+from indexing.messages import Describe, Finished, Refused, Render, Request
+from indexing.renderers import open_document
+from retrieval.errors import FolioscopeError
+
+_WATCH_SECONDS = 2.0
+
+
+def _die_with(parent: int) -> None:
+    """End this process when ``parent`` is gone, however long the page at hand still takes.
+
+    Linux's parent-death signal would do, but it fires when the *thread* that started us ends.
+    """
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests until the parent closes its end."""
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            _answer(connection, connection.recv())
+
+
+def _answer(connection: Connection, request: Request) -> None:
+    # Imported late: a worker that only describes files does not pay for OCR.
+    from indexing import reading
+    from indexing.inspection import sniff
+
+    try:
+        if isinstance(request, Describe):
+            connection.send(reading.describe_file(request.path, request.settings, request.metadata))
+            return
+        media_type = sniff(request.path)
+        with open_document(request.path, media_type, request.settings) as document:
+            if isinstance(request, Render):
+                flags: list[str] = []
+                connection.send(
+                    reading.render(
+                        document,
+                        request.path,
+                        media_type,
+                        request.number,
+                        request.settings,
+                        flags,
+                        request.dpi,
+                    )
+                )
+                return
+            for number in request.numbers:
+                page = reading.read_page(
+                    document,
+                    request.path,
+                    media_type,
+                    number,
+                    request.settings,
+                    want_image=request.want_image,
+                )
+                connection.send(page)
+        connection.send(Finished())
+    except FolioscopeError as error:
+        connection.send(Refused(error))
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:  # the process boundary: whatever a library raised becomes a reply
+        connection.send(Refused(FolioscopeError(f"{request.path}: {error!r} while reading it")))
+
+
+def main() -> None:
+    """Take the limits, then serve."""
+    fd, memory_mb = int(sys.argv[1]), int(sys.argv[2])
+    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Libraries that print must not write over the parent's terminal or JSON.
+    if not os.environ.get("FOLIOSCOPE_DEBUG"):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+    serve(Connection(fd))
+
+
+if __name__ == "__main__":
+    main()
