@@ -6,12 +6,12 @@ is killed loses little and a long build does not spend its time committing.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from indexing.intake import IntakeWorkers
@@ -24,7 +24,7 @@ from indexing.pipeline import (
     read_ahead,
     rows_of,
 )
-from indexing.settings import IntakeSettings
+from indexing.settings import IntakeSettings, cores
 from retrieval.coarse import CoarseIndex
 from retrieval.encoders import PageEncoder
 from retrieval.errors import FolioscopeError, StorageError
@@ -132,7 +132,7 @@ def add_sources(
         fresh, unchanged = _inspect(writer, workers, paths, metadata_of, skipped, count)
         count.documents_total = len(fresh)
         count.pages_total = sum(document.pages for document in fresh)
-        threads = _cores()
+        threads = cores()
 
         def read(document: DocumentInfo) -> Iterator[PageContent]:
             return workers.read_pages(
@@ -141,11 +141,13 @@ def add_sources(
                 pages=range(document.pages),
             )
 
-        with closing(read_ahead(fresh, read, threads)) as events:
-            with closing(encode(events, encoder, settings.pooling, threads)) as encoded:
-                _write(writer, encoded, skipped, count, settings)
+        with (
+            closing(read_ahead(fresh, read, threads)) as events,
+            closing(encode(events, encoder, settings.pooling, threads)) as encoded,
+        ):
+            _write(writer, encoded, skipped, count, settings)
     count.tell("commit", "")
-    manifest = writer.commit(coarse_builder(encoder.dim, settings.coarse))
+    manifest = writer.commit(coarse_builder(settings.coarse))
     seconds = time.monotonic() - count.started
     return BuildReport(
         generation=manifest.generation,
@@ -158,11 +160,14 @@ def add_sources(
     )
 
 
-def coarse_builder(dim: int, kind: str) -> CoarseBuilder:
+def coarse_builder(kind: str) -> CoarseBuilder:
     """What ``StoreWriter.commit`` calls to write the coarse index."""
 
     def build(vectors: VectorBatches, path: Path) -> None:
-        CoarseIndex.build(vectors, dim, kind).write(path)
+        first = next(vectors, None)
+        batches = vectors if first is None else chain([first], vectors)
+        dim = 1 if first is None else first[1].shape[1]
+        CoarseIndex.build(batches, dim, kind).write(path)
 
     return build
 
@@ -187,7 +192,7 @@ def _inspect(
 
     fresh: dict[str, DocumentInfo] = {}
     unchanged = 0
-    with ThreadPoolExecutor(_cores(), "inspector") as pool:
+    with ThreadPoolExecutor(cores(), "inspector") as pool:
         for path, found in zip(paths, pool.map(look, paths), strict=True):
             count.documents += 1
             count.tell("inspect", str(path))
@@ -269,12 +274,3 @@ def _checkpoint(writer: StoreWriter, count: _Count) -> None:
         writer.commit()
         count.uncommitted_pages = 0
         count.last_commit = time.monotonic()
-
-
-def with_intake(settings: BuildSettings, **changes: object) -> BuildSettings:
-    """``settings`` with some intake settings changed. Raises ``InputError`` on bad values."""
-    return replace(settings, intake=settings.intake.model_copy(update=changes))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -251,7 +251,7 @@ class Index:
     def repair(self) -> list[str]:
         """Mend what can be mended; returns what was done, one sentence each."""
         self.close()
-        return repair(self.path, self._coarse_builder())
+        return repair_index(self.path)
 
     def compact(self) -> Mapping[str, int]:
         """Rewrite the tables without deleted rows; returns bytes before and after."""
@@ -298,7 +298,7 @@ class Index:
             yield writer
 
     def _coarse_builder(self) -> Any:
-        return coarse_builder(self.encoder.dim, self._settings.coarse)
+        return coarse_builder(self._settings.coarse)
 
     def _disk_bytes(self) -> int:
         return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
@@ -327,3 +327,8 @@ class Index:
             return CoarseIndex.build(store.page_vectors, dim, self._settings.coarse)
         except ValueError as error:
             raise StorageError(f"the page vectors of {self.path} cannot be indexed") from error
+
+
+def repair_index(path: str | Path) -> list[str]:
+    """``Index.repair`` for an index too damaged to open."""
+    return repair(Path(path), coarse_builder("auto"))

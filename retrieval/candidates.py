@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from retrieval.coarse import CoarseIndex
 from retrieval.context import plain_years
 from retrieval.ranking import (
+    DOCUMENT_POINTS,
+    PAGE_POINTS,
     Lanes,
     RankingWeights,
-    bm25_lane,
-    document_lane,
     length_lane,
+    lexical_lane,
     order,
     question_words,
 )
@@ -87,8 +88,12 @@ class LexicalEvidence:
         mean = float(store.pages.n_patches.mean()) if len(store.pages) else 1.0
         return Lanes(
             late=np.where(np.isfinite(late), late, 0.0).astype(np.float32),
-            bm25=bm25_lane(pages, float(self.page_scores.max(initial=0.0)), self.words),
-            document=document_lane(documents, float(self.doc_scores.max(initial=0.0))),
+            bm25=lexical_lane(
+                pages, float(self.page_scores.max(initial=0.0)), self.words, PAGE_POINTS
+            ),
+            document=lexical_lane(
+                documents, float(self.doc_scores.max(initial=0.0)), self.words, DOCUMENT_POINTS
+            ),
             length=length_lane(store.pages.n_patches[offsets], mean),
         )
 

@@ -29,8 +29,9 @@ while who whom whose why will with would you your
 """
     )
 )
-# A typical BM25 contribution of one matching word: idf 2.7 times the term-frequency ceiling 2.2.
-_POINTS_A_WORD = 6.0
+# A typical BM25 contribution of one matching word: idf times the term-frequency ceiling of
+# 2.2. Documents are fewer than pages, so their idf is lower.
+PAGE_POINTS, DOCUMENT_POINTS = 6.0, 4.0
 _FEWEST_PATCHES = 10
 
 
@@ -44,9 +45,9 @@ class RankingWeights:
     by chance alone.
     """
 
-    bm25: float = 0.30
-    document: float = 0.38
-    length: float = 0.055
+    bm25: float = 0.18
+    document: float = 0.50
+    length: float = 0.058
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,21 +79,15 @@ def question_words(question: str) -> int:
     return max(1, len({word for word in _WORD.findall(question.lower())} - _STOP))
 
 
-def bm25_lane(scores: FloatArray, best: float, words: int) -> FloatArray:
+def lexical_lane(scores: FloatArray, best: float, words: int, points: float) -> FloatArray:
     """BM25 scores ``[n]`` on a scale where 1 is as good as lexical matches get.
 
-    The geometric mean of two yardsticks: the best page's score (says how much better than
-    others a page is) and what ``words`` matching words would give (says whether even the best
-    is any good).
+    The geometric mean of two yardsticks: the best score (says how much better than others a
+    page is) and what ``words`` matching words of ``points`` each would give (says whether
+    even the best is any good: a question that names no document must not favour one).
     """
-    yardstick = np.sqrt(max(best, 1e-9) * words * _POINTS_A_WORD)
+    yardstick = np.sqrt(max(best, 1e-9) * words * points)
     lane: FloatArray = (scores / yardstick).astype(np.float32)
-    return lane
-
-
-def document_lane(scores: FloatArray, best: float) -> FloatArray:
-    """BM25 scores of the pages' documents ``[n]`` as shares of the best document's."""
-    lane: FloatArray = (scores / max(best, 1e-9)).astype(np.float32)
     return lane
 
 

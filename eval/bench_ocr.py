@@ -1,0 +1,161 @@
+"""Accuracy and time of the OCR engines on receipts: ``python -m eval.bench_ocr DATA``.
+
+``DATA`` is a folder with ``docs/receipts/*.jpg``, ``ocr_gt/*.json`` (text boxes of each receipt)
+and ``questions/all.jsonl``. The receipts are drawn by a hash of their names, so the same ones
+come every time. Three figures an engine: the share of the true words that were read (by letters
+and digits, case apart), the share of questions whose answer is among the words read, and the
+share of those answers that were also read within the answer's true box. Times are of one page
+on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from indexing.ocr import read_words
+from retrieval.types import PageWords
+
+Choice = Literal["tesseract", "rapidocr", "auto"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--pages", type=int, default=12)
+    parser.add_argument("--seed", default="")
+    parser.add_argument("--json", action="store_true", help="print every page's figures as JSON")
+    arguments = parser.parse_args()
+    pages = _pages(arguments.data, arguments.pages, arguments.seed)
+    questions = _questions(arguments.data)
+    rows = list(_measure(arguments.data, pages, questions))
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(_table(rows, len(pages)))
+
+
+def word_recall(truth: str, words: PageWords) -> float:
+    """The share of the true words, counted with repetition, that are among ``words``."""
+    wanted, found = Counter(_plain(truth)), Counter(_plain(" ".join(words.texts)))
+    return sum((wanted & found).values()) / max(1, sum(wanted.values()))
+
+
+def word_precision(truth: str, words: PageWords) -> float:
+    """The share of ``words`` that are true."""
+    wanted, found = Counter(_plain(truth)), Counter(_plain(" ".join(words.texts)))
+    return sum((wanted & found).values()) / max(1, sum(found.values()))
+
+
+def answer_places(question: dict[str, Any], words: PageWords, size: tuple[int, int]) -> bool:
+    """Whether a true box of the answer holds a read word with the answer's letters."""
+    width, height = size
+    for box in question["boxes"]:
+        x0, y0, x1, y1 = np.array(box["bbox"], float) / [width, height, width, height]
+        centres = (words.boxes[:, :2] + words.boxes[:, 2:]) / 2
+        inside = (centres > [x0, y0]).all(axis=1) & (centres < [x1, y1]).all(axis=1)
+        text = "".join(words.texts[i] for i in np.flatnonzero(inside))
+        if any(_squeezed(answer) in _squeezed(text) for answer in question["answers"]):
+            return True
+    return False
+
+
+def _pages(data: Path, count: int, seed: str) -> list[str]:
+    names = [path.stem for path in (data / "docs" / "receipts").glob("*.jpg")]
+    names = [name for name in names if (data / "ocr_gt" / f"{name}.json").is_file()]
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}{name}".encode()).digest())[:count]
+
+
+def _questions(data: Path) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    with (data / "questions" / "all.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            if row["doc"].startswith("receipts/"):
+                found.setdefault(Path(row["doc"]).stem, []).append(row)
+    return found
+
+
+def _measure(
+    data: Path, pages: list[str], questions: dict[str, list[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    for choice in get_args(Choice):
+        # The first page pays for loading the weights; it is read once before the clock runs.
+        read_words(_picture(data, pages[0]), choice)
+        for name in pages:
+            image = _picture(data, name)
+            truth = json.loads((data / "ocr_gt" / f"{name}.json").read_text(encoding="utf-8"))
+            began, began_cpu = time.perf_counter(), time.process_time()
+            page = read_words(image, choice)
+            seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
+            asked = questions.get(name, [])
+            read = " ".join(page.words.texts)
+            text = " ".join(box["text"] for box in truth)
+            size = (image.shape[1], image.shape[0])
+            yield {
+                "choice": choice,
+                "page": name,
+                "engine": page.engine,
+                "confidence": round(page.confidence, 3),
+                "words": len(page.words),
+                "recall": word_recall(text, page.words),
+                "precision": word_precision(text, page.words),
+                "questions": len(asked),
+                "answered": sum(_answered(question, read) for question in asked),
+                "placed": sum(answer_places(question, page.words, size) for question in asked),
+                "seconds": seconds,
+                "cpu_seconds_own": cpu,
+            }
+
+
+def _answered(question: dict[str, Any], text: str) -> bool:
+    words = {_squeezed(word) for word in text.split()}
+    return any(_squeezed(answer) in words for answer in question["answers"])
+
+
+def _picture(data: Path, name: str) -> NDArray[np.uint8]:
+    with Pillow.open(data / "docs" / "receipts" / f"{name}.jpg") as picture:
+        return np.asarray(picture.convert("RGB"), np.uint8)
+
+
+def _plain(text: str) -> list[str]:
+    return [word for word in map(_squeezed, text.split()) if word]
+
+
+def _squeezed(text: str) -> str:
+    return "".join(character for character in text.lower() if character.isalnum())
+
+
+def _table(rows: list[dict[str, Any]], pages: int) -> str:
+    lines = [
+        f"{pages} receipts | word recall | precision | answer read | in its box "
+        "| s a page: median | max | by rapidocr",
+        "---|---|---|---|---|---|---|---",
+    ]
+    for choice in get_args(Choice):
+        mine = [row for row in rows if row["choice"] == choice]
+        asked = sum(row["questions"] for row in mine)
+        seconds = [row["seconds"] for row in mine]
+        lines.append(
+            f"{choice} | {np.mean([row['recall'] for row in mine]):.3f} "
+            f"| {np.mean([row['precision'] for row in mine]):.3f} "
+            f"| {sum(row['answered'] for row in mine)}/{asked} "
+            f"| {sum(row['placed'] for row in mine)}/{asked} "
+            f"| {np.median(seconds):.2f} | {max(seconds):.2f} "
+            f"| {sum(row['engine'] == 'rapidocr' for row in mine)}/{len(mine)}"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""``folioscope index``: build, add, remove, status, verify, repair, compact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from indexing.cli_common import build_progress, console, print_json, print_skipped, size
+
+if TYPE_CHECKING:
+    from indexing.index import Index
+    from indexing.settings import IntakeSettings
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+IndexOption = Annotated[Path, typer.Option("--index", "-i", help="The index folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
+SourcesArgument = Annotated[
+    list[str], typer.Argument(help="Files, folders or patterns ('reports/**/*.pdf').")
+]
+MetadataOption = Annotated[
+    Path | None, typer.Option(help="CSV or JSONL with a column 'source' and one per key.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value for every source; may be given several times."),
+]
+OcrOption = Annotated[str, typer.Option(help="auto, tesseract, rapidocr or off.")]
+RendererOption = Annotated[str, typer.Option(help="mupdf (AGPL) or pdfium (permissive).")]
+PasswordOption = Annotated[str | None, typer.Option(help="Opens locked PDFs.")]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Reading processes; all cores.")]
+
+
+@app.callback()
+def _index() -> None:
+    """Build an index and look after it.
+
+    Example:  folioscope index build reports/ --index my-index --set year=2021
+    """
+
+
+@app.command()
+def build(
+    sources: SourcesArgument,
+    index: IndexOption,
+    metadata: MetadataOption = None,
+    pairs: SetOption = None,
+    encoder: Annotated[str, typer.Option(help="Which encoder makes the vectors.")] = "text",
+    ocr: OcrOption = "auto",
+    renderer: RendererOption = "mupdf",
+    password: PasswordOption = None,
+    workers: WorkersOption = None,
+    pooling: Annotated[str, typer.Option(help="Page vectors: kmeans, strips or mean.")] = "kmeans",
+    page_vectors: Annotated[int, typer.Option(min=1, max=64, help="Vectors a page.")] = 16,
+    coarse: Annotated[
+        str, typer.Option(help="auto, flat, sq8, hnsw, ivf_sq8, ivf_pq4fs.")
+    ] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Index SOURCES. Run it again after an interruption: it goes on where it stopped.
+
+    Examples:
+
+    folioscope index build reports/ scans/*.tif --index my-index
+
+    folioscope index build reports/ -i my-index --metadata reports.csv --set team=finance
+    """
+    from indexing.build import BuildSettings
+    from indexing.index import Index
+    from indexing.pipeline import PoolSettings
+    from retrieval.errors import InputError
+
+    if pooling not in ("kmeans", "strips", "mean"):
+        raise InputError(f"--pooling is kmeans, strips or mean, not '{pooling}'")
+    settings = BuildSettings(
+        intake=_intake(ocr, renderer, password, workers),
+        pooling=PoolSettings(pooling, page_vectors),  # type: ignore[arg-type]  # checked above
+        coarse=coarse,
+    )
+    _add(Index.create(index, encoder=encoder, settings=settings), sources, metadata, pairs, as_json)
+
+
+@app.command()
+def add(
+    sources: SourcesArgument,
+    index: IndexOption,
+    metadata: MetadataOption = None,
+    pairs: SetOption = None,
+    ocr: OcrOption = "auto",
+    renderer: RendererOption = "mupdf",
+    password: PasswordOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add SOURCES to an existing index.
+
+    Example:  folioscope index add new-report.pdf --index my-index
+    """
+    from indexing.build import BuildSettings
+    from indexing.index import Index
+
+    settings = BuildSettings(intake=_intake(ocr, renderer, password, workers))
+    _add(Index.open(index, settings=settings), sources, metadata, pairs, as_json)
+
+
+@app.command()
+def remove(
+    documents: Annotated[list[str], typer.Argument(help="Ids, paths or file names.")],
+    index: IndexOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Take documents out.
+
+    Example:  folioscope index remove old-report.pdf --index my-index
+    """
+    opened = _open(index)
+    removed = [{"document": name, "pages": opened.remove(name)} for name in documents]
+    if as_json:
+        print_json({"removed": removed})
+        return
+    for item in removed:
+        console.print(f"removed {item['document']} ({item['pages']} pages)")
+
+
+@app.command()
+def status(
+    index: IndexOption,
+    documents: Annotated[bool, typer.Option(help="List every document.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the index holds, what it takes, and what was skipped.
+
+    Example:  folioscope index status --index my-index --documents
+    """
+    from dataclasses import asdict
+
+    opened = _open(index)
+    found = opened.status()
+    rows = opened.documents() if documents else []
+    if as_json:
+        print_json({**asdict(found), **({"document_list": rows} if documents else {})})
+        return
+    console.print(f"[bold]{found.path}[/bold], generation {found.generation}")
+    console.print(
+        f"{found.documents} documents, {found.pages} pages, {found.patches} patch vectors "
+        f"({found.compression}, encoder {found.encoder})"
+    )
+    console.print(
+        f"coarse index: {found.coarse_kind}, {found.page_vectors} vectors, "
+        f"{size(found.coarse_memory_bytes)} of memory; {size(found.disk_bytes)} on disk"
+    )
+    for flag, count in sorted(found.flags.items()):
+        console.print(f"{count} documents are {flag}")
+    for row in rows:
+        console.print(f"{row['doc_id']:>6}  {row['pages']:>5} p.  {row['source']}", soft_wrap=True)
+    print_skipped(found.skipped)
+
+
+@app.command()
+def verify(index: IndexOption, as_json: JsonOption = False) -> None:
+    """Read and check every byte of the index. Exit code 3 if something is wrong.
+
+    Example:  folioscope index verify --index my-index
+    """
+    from retrieval.integrity import verify as check
+
+    problems = check(index)
+    if as_json:
+        print_json({"whole": not problems, "problems": problems})
+    elif not problems:
+        console.print("the index is whole")
+    for problem in [] if as_json else problems:
+        console.print(f"{problem.path}: {problem.what}; {problem.remedy}", soft_wrap=True)
+    if problems:
+        raise typer.Exit(3)
+
+
+@app.command()
+def repair(index: IndexOption, as_json: JsonOption = False) -> None:
+    """Mend what can be mended; what cannot is named, and the next build adds it again.
+
+    Example:  folioscope index repair --index my-index
+    """
+    from indexing.index import repair_index
+
+    done = repair_index(index)
+    if as_json:
+        print_json({"actions": done})
+        return
+    for action in done or ["nothing to repair"]:
+        console.print(action, soft_wrap=True)
+
+
+@app.command()
+def compact(index: IndexOption, as_json: JsonOption = False) -> None:
+    """Give back the space of removed documents.
+
+    Example:  folioscope index compact --index my-index
+    """
+    done = _open(index).compact()
+    if as_json:
+        print_json(done)
+        return
+    console.print(f"{size(done['bytes_before'])} before, {size(done['bytes_after'])} after")
+
+
+def _open(index: Path) -> Index:
+    from indexing.index import Index
+
+    return Index.open(index)
+
+
+def _intake(ocr: str, renderer: str, password: str | None, workers: int | None) -> IntakeSettings:
+    from pydantic import ValidationError
+
+    from indexing.settings import IntakeSettings
+    from retrieval.errors import InputError
+
+    values: dict[str, object] = {"ocr": ocr, "renderer": renderer, "password": password}
+    if workers:
+        values["workers"] = workers
+    try:
+        return IntakeSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise InputError(f"--{name} {first['input']!r}: {first['msg']}") from error
+
+
+def _add(
+    opened: Index,
+    sources: list[str],
+    metadata: Path | None,
+    pairs: list[str] | None,
+    as_json: bool,
+) -> None:
+    from indexing.metadata import MetadataTable, parse_pairs
+
+    table = MetadataTable.read(metadata) if metadata else None
+    shared = parse_pairs(pairs or [])
+    with build_progress(as_json) as progress:
+        report = opened.add(sources, metadata=shared, metadata_of=table, progress=progress)
+    if as_json:
+        print_json(report)
+        return
+    console.print(
+        f"added {report.documents_added} documents, {report.pages_added} pages in "
+        f"{report.seconds:.1f} s ({report.pages_per_second:.1f} pages/s)"
+        + (f"; {report.unchanged} were there already" if report.unchanged else "")
+    )
+    print_skipped(report.skipped)

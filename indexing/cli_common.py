@@ -1,0 +1,99 @@
+"""What the commands share: how results are printed, progress is shown, sizes are written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from indexing.build import BuildProgress, SkippedSource
+
+console = Console()
+notes = Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout; dataclasses become objects."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)
+
+
+def size(count: float) -> str:
+    """Bytes for people: ``3.4 MB``."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+@contextmanager
+def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None] | None]:
+    """A progress bar on stderr with pages/s and the time left; nothing when ``quiet``."""
+    if quiet or not notes.is_terminal:
+        yield None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[name]}"),
+    )
+    with Progress(*columns, console=notes, transient=True) as bars:
+        task = bars.add_task("starting", total=None, rate="", name="")
+
+        def show(step: BuildProgress) -> None:
+            pages = step.stage != "inspect"
+            done = step.pages_done if pages else step.documents_done
+            total = step.pages_total if pages else step.documents_total
+            rate = f"{step.pages_done / max(step.seconds, 0.1):.1f} pages/s" if pages else ""
+            bars.update(
+                task,
+                description={"inspect": "looking", "read": "indexing"}.get(step.stage, "saving"),
+                completed=done,
+                total=total or None,
+                rate=rate,
+                name=step.source.rsplit("/", 1)[-1][-28:],
+            )
+
+        yield show
+
+
+def print_skipped(skipped: tuple[SkippedSource, ...]) -> None:
+    """The table of what is not in the index, and why."""
+    if not skipped:
+        return
+    from rich.table import Table
+
+    table = Table(title=f"{len(skipped)} skipped", title_justify="left", show_lines=False)
+    table.add_column("source", overflow="fold", ratio=2)
+    table.add_column("why", overflow="fold", ratio=3)
+    for item in skipped:
+        reason = item.reason.removeprefix(f"{item.source}: ")
+        table.add_row(item.source.rsplit("/", 1)[-1], reason)
+    console.print(table)

@@ -1,0 +1,78 @@
+"""``folioscope demo``: the main job on the sample documents, or on a folder of one's own."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from indexing.cli_common import build_progress, console, print_skipped
+
+if TYPE_CHECKING:
+    from indexing.index import Index
+
+SAMPLES = Path(__file__).resolve().parent.parent / "data" / "documents"
+SAMPLE_QUESTIONS = (
+    "What was group revenue in 2024?",
+    "How much did the coffee receipt come to in total?",
+    "What does error code E-11 on the weather station mean?",
+)
+_HITS = 2
+
+
+def demo(
+    docs: Annotated[
+        Path | None, typer.Option(help="Your own folder instead of the samples.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where index and pictures go.")] = Path("demo-out"),
+    question: Annotated[
+        list[str] | None, typer.Option("--question", "-q", help="Ask this; several times.")
+    ] = None,
+) -> None:
+    """Build an index, ask three questions, and draw the pages that answer them.
+
+    Example:  folioscope demo --docs ~/papers -q "Which data sets were used?"
+    """
+    from indexing.cli_search import draw_hits, print_result
+    from indexing.index import Index
+    from retrieval.errors import InputError
+
+    sources = docs or SAMPLES
+    if not sources.exists():
+        raise InputError(f"{sources} does not exist; name a folder with --docs")
+    where = out / "index" if docs is None else out / f"index-{_slug(sources)}"
+    index = Index.create(where)
+    with build_progress(quiet=False) as progress:
+        report = index.add([sources], progress=progress)
+    console.print(
+        f"[bold]Indexed[/bold] {report.documents_added} documents, {report.pages_added} pages in "
+        f"{report.seconds:.1f} s"
+        + (f" ({report.unchanged} were there already)" if report.unchanged else "")
+    )
+    print_skipped(report.skipped)
+    questions = question or (SAMPLE_QUESTIONS if docs is None else _from_headings(index))
+    for number, text in enumerate(questions, 1):
+        console.print(f"\n[bold green]Q{number}. {text}[/bold green]", highlight=False)
+        result = index.search(text, _HITS)
+        print_result(result, draw_hits(index, result, out / f"q{number}"))
+    console.print(
+        f'\nAsk your own:  folioscope search "..." --index {where}', highlight=False, soft_wrap=True
+    )
+
+
+def _slug(folder: Path) -> str:
+    return re.sub(r"\W+", "-", folder.resolve().name).strip("-") or "docs"
+
+
+def _from_headings(index: Index) -> list[str]:
+    """Three questions for unknown documents: the titles of their most common subjects."""
+    titles: Iterable[str] = (str(row["title"]) for row in index.documents())
+    names = (Path(str(row["source"])).stem for row in index.documents())
+    known = Counter(
+        " ".join(re.split(r"[\W_]+", text)).strip() for text in (*titles, *names) if text.strip()
+    )
+    return [f"What is said about {text}?" for text, _ in known.most_common(3)]

@@ -1,0 +1,139 @@
+"""``folioscope search``: ask an index, print pages and places, write pictures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from indexing.cli_common import console, notes, print_json
+
+if TYPE_CHECKING:
+    from indexing.index import Index
+    from retrieval.types import Hit, SearchResult
+
+
+def search(
+    question: Annotated[str, typer.Argument(help="In your own words.")],
+    index: Annotated[Path, typer.Option("--index", "-i", help="The index folder.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many pages.")] = 10,
+    filter: Annotated[
+        str | None, typer.Option(help="Condition over metadata, source, title, pages.")
+    ] = None,
+    doc: Annotated[
+        str | None, typer.Option(help="Ask one document: its id, path or file name.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="two-stage, coarse, exhaustive or bm25.")] = "two-stage",
+    explain: Annotated[bool, typer.Option(help="Show what each lane gave.")] = False,
+    images: Annotated[
+        Path | None, typer.Option(help="Write a picture of every hit into this folder.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document, for machines.")
+    ] = False,
+) -> None:
+    """Find the pages that answer QUESTION, and the places on them.
+
+    Examples:
+
+    folioscope search "What was operating income in 2022?" --index my-index -k 5
+
+    folioscope search "dividend" -i my-index --filter "year >= 2020 AND company = 'AMD'"
+    """
+    from indexing.index import Index
+
+    opened = Index.open(index)
+    result = opened.search(question, k, filter=filter, doc=doc, mode=mode, explain=explain)  # type: ignore[arg-type]  # checked there
+    pictures = draw_hits(opened, result, images) if images else {}
+    if as_json:
+        print_json(as_document(result, pictures))
+    else:
+        print_result(result, pictures)
+
+
+def as_document(result: SearchResult, pictures: dict[int, Path] | None = None) -> dict[str, Any]:
+    """The JSON document of a search; docs/search.md describes it. Keys are only ever added."""
+    document: dict[str, Any] = {
+        "query": result.query,
+        "index_generation": result.index_generation,
+        "timing_ms": dict(result.timing_ms),
+        "hits": [_hit(hit, pictures or {}) for hit in result.hits],
+    }
+    if result.explain is not None:
+        document["explain"] = dict(result.explain)
+    return document
+
+
+def _hit(hit: Hit, pictures: dict[int, Path]) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "rank": hit.rank,
+        "score": hit.score,
+        "scores": dict(hit.scores),
+        "doc_id": hit.doc_id,
+        "source": hit.source,
+        "title": hit.title,
+        "page": hit.page,
+        "label": hit.label,
+        "metadata": dict(hit.metadata),
+        "flags": list(hit.flags),
+        "regions": [asdict(region) for region in hit.regions],
+    }
+    if hit.rank in pictures:
+        document["image"] = str(pictures[hit.rank])
+    return document
+
+
+def draw_hits(index: Index, result: SearchResult, folder: Path) -> dict[int, Path]:
+    """Write ``<rank>-<file>-p<page>.png`` for each hit; a page that cannot be pictured is
+    said on stderr and left out."""
+    from retrieval.errors import FolioscopeError
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[int, Path] = {}
+    for hit in result.hits:
+        stem = re.sub(r"[^\w-]+", "-", Path(hit.source).stem)[:60]
+        path = folder / f"{hit.rank:02d}-{stem}-p{hit.page + 1}.png"
+        try:
+            index.draw(result.query, hit).save(path)
+        except FolioscopeError as error:
+            notes.print(f"no picture of hit {hit.rank}: {error}", soft_wrap=True)
+            continue
+        written[hit.rank] = path
+    return written
+
+
+def print_result(result: SearchResult, pictures: dict[int, Path]) -> None:
+    """Hits for people: where, how sure, what it says there."""
+    from rich.markup import escape
+
+    if not result.hits:
+        console.print("nothing found")
+    for hit in result.hits:
+        name = escape(Path(hit.source).name)
+        label = "" if hit.label == str(hit.page + 1) else f' (labelled "{escape(hit.label)}")'
+        console.print(
+            f"[bold]{hit.rank:>2}. {name}[/bold], page {hit.page + 1}{label}"
+            f"  [cyan]{hit.score:.3f}[/cyan]",
+            soft_wrap=True,
+        )
+        for region in hit.regions[:2]:
+            x0, y0, x1, y1 = (round(100 * value) for value in region.box)
+            text = escape(_shortened(region.text))
+            console.print(
+                f"    [dim]x {x0}-{x1} %, y {y0}-{y1} %, {region.score:.2f}[/dim]  {text}"
+            )
+        if result.explain is not None:
+            shares = "  ".join(f"{name} {share:+.3f}" for name, share in hit.scores.items())
+            console.print(f"    [dim]{shares}[/dim]")
+        if hit.rank in pictures:
+            console.print(f"    {pictures[hit.rank]}", soft_wrap=True)
+    spent = "  ".join(f"{stage} {ms:.0f}" for stage, ms in result.timing_ms.items())
+    console.print(f"[dim]generation {result.index_generation}; ms: {spent}[/dim]")
+
+
+def _shortened(text: str, width: int = 100) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1].rsplit(" ", 1)[0] + " ..."
