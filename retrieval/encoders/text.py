@@ -50,12 +50,17 @@ class _Window:
 class TextEncoder:
     """``PageEncoder`` over words. Load with ``TextEncoder.load``; safe to share by threads."""
 
-    id = "text"
     reads: frozenset[Reads] = frozenset({"words"})
 
     def __init__(
-        self, session: Any, pieces: WordPieces, projection: FloatArray, fingerprint: str
+        self,
+        session: Any,
+        pieces: WordPieces,
+        projection: FloatArray,
+        fingerprint: str,
+        id: str = "text",
     ) -> None:
+        self.id = id
         self._session = session
         self._pieces = pieces
         self._projection = projection
@@ -94,7 +99,10 @@ class TextEncoder:
         seed = "|".join(
             (_REVISION, digest, VOCABULARY_SHA256, PROJECTION_SHA256, f"{WINDOW}/{STRIDE}")
         )
-        return cls(session, WordPieces(), projection, hashlib.sha256(seed.encode()).hexdigest())
+        fingerprint = hashlib.sha256(seed.encode()).hexdigest()
+        # The index keeps the id, and whoever opens it must get the same weights from it.
+        named = f"text:{path.absolute()}" if weights else "text"
+        return cls(session, WordPieces(), projection, fingerprint, named)
 
     @property
     def fingerprint(self) -> str:
