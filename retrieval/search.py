@@ -112,9 +112,9 @@ class Searcher:
         """The k best pages for ``question``, each with the places on it that match.
 
         ``filter`` is a condition over metadata and document columns, ``doc`` one document's
-        id, path or file name. ``exhaustive`` scores every page and is what ``two-stage`` is
-        measured against; ``coarse`` and ``bm25`` are single lanes. Raises ``InputError`` for
-        an empty question, a bad filter or an unknown document.
+        id, path or file name. ``exhaustive`` scores every page that is not blank and is what
+        ``two-stage`` is measured against; ``coarse`` and ``bm25`` are single lanes. Raises
+        ``InputError`` for an empty question, a bad filter or an unknown document.
         """
         question = question.strip()
         if not question:
@@ -125,6 +125,8 @@ class Searcher:
             raise InputError(f"k must be between 1 and {MAX_K}, not {k}")
         clock = _Clock()
         query = self.encode(question)
+        if not query.tokens:
+            raise InputError(f"the question {question!r} has no words; ask in words")
         clock.lap("encode")
         docs = self._allowed_documents(filter, doc)
         allowed = None if docs is None else self.store.pages.offsets_of_documents(docs)
@@ -159,7 +161,7 @@ class Searcher:
         Raises ``InputError`` if none or several match.
         """
         documents = self.store.documents
-        if isinstance(doc, int) or str(doc).isdigit():
+        if isinstance(doc, int) or (doc.isdecimal() and len(doc) < 20):
             if int(doc) in documents:
                 return int(doc)
             if isinstance(doc, int):
@@ -213,9 +215,12 @@ class Searcher:
         patches: RaggedPatches | None = None
         if mode == "exhaustive":
             every = np.arange(len(store.pages), dtype=np.int64) if allowed is None else allowed
+            # A blank page answers nothing, yet its document's share and its shortness could lift
+            # it above pages that do. No source of candidates proposes it either.
+            says_something = store.pages.n_patches[every] > 0
+            offsets = every[says_something | np.isin(every, lexical.offsets)]
             clock.lap("coarse")
-            late = self._scan(query, every)
-            offsets = every
+            late = self._scan(query, offsets)
         else:
             limits_k = max(k, limits.candidates)
             if limits_k != limits.candidates:
