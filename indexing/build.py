@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from indexing.intake import IntakeWorkers
@@ -27,22 +26,38 @@ from indexing.pipeline import (
 from indexing.settings import IntakeSettings, cores
 from retrieval.coarse import CoarseIndex
 from retrieval.encoders import PageEncoder
-from retrieval.errors import FolioscopeError, StorageError
+from retrieval.errors import EncoderError, FolioscopeError, StorageError
+from retrieval.manifest import Manifest
 from retrieval.store import CoarseBuilder, StoreWriter, VectorBatches
+from retrieval.store_schema import clean_text
 from retrieval.types import DocumentInfo, MetadataValue, PageContent
 
 _CHECKPOINT_PAGES = 512
 _CHECKPOINT_SHARE = 0.25
 _CHECKPOINT_SECONDS = 120.0
+# 4-bit product codes learn 16 centroids, from no fewer examples.
+_FEWEST_TRAINED = 16
 
 
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
-    """How an index is built. ``coarse`` is a FAISS type or ``auto``: by size."""
+    """How an index is built. ``coarse`` is a FAISS type or ``auto``: by size.
+
+    ``pooling`` and ``coarse`` left None are what the index was built with so far; a new index
+    gets k-means with 16 vectors, and ``auto``.
+    """
 
     intake: IntakeSettings = field(default_factory=IntakeSettings)
-    pooling: PoolSettings = field(default_factory=PoolSettings)
-    coarse: str = "auto"
+    pooling: PoolSettings | None = None
+    coarse: str | None = None
+
+    def pooling_of(self, manifest: Manifest) -> PoolSettings:
+        """``pooling``, or the index's own."""
+        return self.pooling or PoolSettings(**manifest.settings.get("pooling", {}))
+
+    def coarse_of(self, manifest: Manifest) -> str:
+        """``coarse``, or the index's own."""
+        return self.coarse or str(manifest.settings.get("coarse", "auto"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +100,10 @@ MetadataOf = Callable[[Path], Mapping[str, MetadataValue]]
 
 @dataclass(slots=True)
 class _Count:
-    """The running totals of a build."""
+    """The running totals of a build, and which documents each source ``held`` before it."""
 
     progress: Progress | None
+    held: Mapping[str, Sequence[int]]
     started: float = field(default_factory=time.monotonic)
     documents: int = 0
     documents_total: int = 0
@@ -126,8 +142,13 @@ def add_sources(
     A source that cannot be used is recorded with its reason and costs only itself; the next
     build tries it again. A source whose content changed replaces what it held before.
     """
-    count = _Count(progress)
+    held: dict[str, list[int]] = {}
+    for doc_id, row in writer.documents.items():
+        held.setdefault(row.source, []).append(doc_id)
+    count = _Count(progress, held)
     skipped: dict[str, str] = {}
+    before = frozenset(writer.documents)
+    pooling = settings.pooling_of(writer.manifest)
     with IntakeWorkers(settings.intake) as workers:
         fresh, unchanged = _inspect(writer, workers, paths, metadata_of, skipped, count)
         count.documents_total = len(fresh)
@@ -142,12 +163,14 @@ def add_sources(
             )
 
         with (
-            closing(read_ahead(fresh, read, threads)) as events,
-            closing(encode(events, encoder, settings.pooling, threads)) as encoded,
+            # With more readers than workers, a later document could hold the last worker, and
+            # wait for room in its queue, while the one whose turn it is waits for a worker.
+            closing(read_ahead(fresh, read, min(threads, settings.intake.workers))) as events,
+            closing(encode(events, encoder, pooling, threads)) as encoded,
         ):
-            _write(writer, encoded, skipped, count, settings)
+            _write(writer, encoded, skipped, count)
     count.tell("commit", "")
-    manifest = writer.commit(coarse_builder(settings.coarse))
+    manifest = _commit(writer, before, pooling, settings.coarse_of(writer.manifest))
     seconds = time.monotonic() - count.started
     return BuildReport(
         generation=manifest.generation,
@@ -160,16 +183,38 @@ def add_sources(
     )
 
 
+def _commit(
+    writer: StoreWriter, before: frozenset[int], pooling: PoolSettings, coarse: str
+) -> Manifest:
+    """The commit that ends a build, on top of the documents ``before`` it.
+
+    A coarse file that covers just these documents is kept: to cluster a million pages anew
+    because a build found nothing new would take minutes.
+    """
+    last = writer.manifest
+    settings = {**last.settings, "pooling": asdict(pooling), "coarse": coarse}
+    changed = None if settings == last.settings else settings
+    covered = last.coarse_file is not None and before == writer.documents.keys()
+    if covered and last.settings.get("coarse") == coarse:
+        return writer.commit(settings=changed)
+    return writer.commit(coarse_builder(coarse), settings=changed)
+
+
 def coarse_builder(kind: str) -> CoarseBuilder:
     """What ``StoreWriter.commit`` calls to write the coarse index."""
 
     def build(vectors: VectorBatches, path: Path) -> None:
-        first = next(vectors, None)
-        batches = vectors if first is None else chain([first], vectors)
-        dim = 1 if first is None else first[1].shape[1]
-        CoarseIndex.build(batches, dim, kind).write(path)
+        batches = list(vectors)
+        dim = batches[0][1].shape[1] if batches else 1
+        n_vectors = sum(len(page_ids) for page_ids, _ in batches)
+        CoarseIndex.build(batches, dim, trainable(kind, n_vectors)).write(path)
 
     return build
+
+
+def trainable(kind: str, n_vectors: int) -> str:
+    """``kind``, or ``flat`` where there are too few vectors to train any other type."""
+    return kind if n_vectors >= _FEWEST_TRAINED else "flat"
 
 
 def _inspect(
@@ -181,7 +226,7 @@ def _inspect(
     count: _Count,
 ) -> tuple[list[DocumentInfo], int]:
     """Documents to add, in the order of ``paths``, and how many were there already."""
-    known = writer.known_sources()
+    known = set(writer.known_sources())
     count.documents_total = len(paths)
 
     def look(path: Path) -> DocumentInfo | FolioscopeError:
@@ -190,7 +235,7 @@ def _inspect(
         except FolioscopeError as error:
             return error
 
-    fresh: dict[str, DocumentInfo] = {}
+    fresh: list[DocumentInfo] = []
     unchanged = 0
     with ThreadPoolExecutor(cores(), "inspector") as pool:
         for path, found in zip(paths, pool.map(look, paths), strict=True):
@@ -198,12 +243,14 @@ def _inspect(
             count.tell("inspect", str(path))
             if isinstance(found, FolioscopeError):
                 _skip(writer, skipped, str(path), "", found)
-            elif found.sha256 in known or found.sha256 in fresh:
+            elif found.sha256 in known and not _outdated(writer, found, count):
                 unchanged += 1
+                _clear_skip(writer, found)
             else:
-                fresh[found.sha256] = found
+                known.add(found.sha256)
+                fresh.append(found)
     count.documents = 0
-    return list(fresh.values()), unchanged
+    return fresh, unchanged
 
 
 def _skip(
@@ -218,7 +265,6 @@ def _write(
     events: Iterator[EncodedEvent],
     skipped: dict[str, str],
     count: _Count,
-    settings: BuildSettings,
 ) -> None:
     for event in events:
         if isinstance(event, Ended):
@@ -248,9 +294,9 @@ def _write_document(
         count.tell("read", document.source)
 
     try:
-        doc_id = writer.add_document(document, started.context, rows_of(events, on_page))
-    except StorageError:
-        raise
+        writer.add_document(document, started.context, rows_of(events, on_page))
+    except (StorageError, EncoderError):
+        raise  # not the document's fault: every other one would be lost as well
     except FolioscopeError as error:
         count.pages = before
         count.pages_total -= document.pages
@@ -258,9 +304,25 @@ def _write_document(
         return
     count.added += 1
     count.uncommitted_pages += count.pages - before
-    for old, row in list(writer.documents.items()):
-        if row.source == document.source and old != doc_id:
-            writer.remove_document(old)
+    _clear_skip(writer, document)
+    for doc_id in _outdated(writer, document, count):
+        writer.remove_document(doc_id)
+
+
+def _clear_skip(writer: StoreWriter, document: DocumentInfo) -> None:
+    """Forget that the source could not be read before. Nothing is written if it could."""
+    if clean_text(document.source) in writer.skipped:
+        writer.clear_skip(document.source)
+
+
+def _outdated(writer: StoreWriter, document: DocumentInfo, count: _Count) -> list[int]:
+    """The documents that this source was when it held something else.
+
+    While there are any it is read, even if another source has the same content: two files
+    may have changed places.
+    """
+    before = count.held.get(clean_text(document.source), ())
+    return [i for i in before if writer.documents[i].sha256 != document.sha256]
 
 
 def _checkpoint(writer: StoreWriter, count: _Count) -> None:

@@ -52,11 +52,16 @@ def build(
     renderer: RendererOption = "mupdf",
     password: PasswordOption = None,
     workers: WorkersOption = None,
-    pooling: Annotated[str, typer.Option(help="Page vectors: kmeans, strips or mean.")] = "kmeans",
-    page_vectors: Annotated[int, typer.Option(min=1, max=64, help="Vectors a page.")] = 16,
+    pooling: Annotated[
+        str | None, typer.Option(help="Page vectors: kmeans, strips or mean. First time: kmeans.")
+    ] = None,
+    page_vectors: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Vectors a page. First time: 16.")
+    ] = None,
     coarse: Annotated[
-        str, typer.Option(help="auto, flat, sq8, hnsw, ivf_sq8, ivf_pq4fs.")
-    ] = "auto",
+        str | None,
+        typer.Option(help="auto, flat, sq8, hnsw, ivf_sq8, ivf_pq4fs. First time: auto."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Index SOURCES. Run it again after an interruption: it goes on where it stopped.
@@ -70,14 +75,18 @@ def build(
     from indexing.build import BuildSettings
     from indexing.index import Index
     from indexing.pipeline import PoolSettings
+    from retrieval.coarse_kinds import KINDS
     from retrieval.errors import InputError
 
-    if pooling not in ("kmeans", "strips", "mean"):
+    if pooling not in (None, "kmeans", "strips", "mean"):
         raise InputError(f"--pooling is kmeans, strips or mean, not '{pooling}'")
+    if coarse not in (None, "auto", *KINDS):
+        raise InputError(f"--coarse is auto, {' or '.join(KINDS)}, not '{coarse}'")
+    pool = None
+    if pooling or page_vectors:
+        pool = PoolSettings(pooling or "kmeans", page_vectors or 16)  # type: ignore[arg-type]  # checked above
     settings = BuildSettings(
-        intake=_intake(ocr, renderer, password, workers),
-        pooling=PoolSettings(pooling, page_vectors),  # type: ignore[arg-type]  # checked above
-        coarse=coarse,
+        intake=_intake(ocr, renderer, password, workers), pooling=pool, coarse=coarse
     )
     _add(Index.create(index, encoder=encoder, settings=settings), sources, metadata, pairs, as_json)
 

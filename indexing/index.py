@@ -23,6 +23,7 @@ from indexing.build import (
     SkippedSource,
     add_sources,
     coarse_builder,
+    trainable,
 )
 from indexing.intake import expand_sources, render_page
 from indexing.renderers.base import Image
@@ -31,9 +32,9 @@ from retrieval.encoders import PageEncoder, load_encoder
 from retrieval.errors import InputError, StorageError
 from retrieval.heatmap import draw_hit, heatmap
 from retrieval.integrity import Problem, repair, verify
-from retrieval.manifest import read_manifest
+from retrieval.manifest import Manifest, read_manifest
 from retrieval.search import Searcher, SearchMode, SearchSettings
-from retrieval.store import CreateSpec, Store, StoreWriter
+from retrieval.store import CoarseBuilder, CreateSpec, Store, StoreWriter
 from retrieval.types import Hit, MetadataValue, SearchResult
 
 __all__ = [
@@ -144,8 +145,8 @@ class Index:
                 self._searcher = None
 
     def refresh(self) -> int:
-        """Read the newest generation from now on; returns it."""
-        self.close()
+        """Read the newest generation from now on; returns it. Searches under way end in theirs."""
+        self._let_go()
         return self._open_searcher().store.manifest.generation
 
     def search(
@@ -195,7 +196,7 @@ class Index:
                 metadata_of=both,
                 progress=progress,
             )
-        self.close()
+        self._let_go()
         return report
 
     def remove(self, doc: str | int) -> int:
@@ -204,8 +205,8 @@ class Index:
         with self._writer() as writer:
             pages = writer.documents[doc_id].pages if doc_id in writer.documents else 0
             writer.remove_document(doc_id)
-            writer.commit(self._coarse_builder())
-        self.close()
+            writer.commit(self._coarse_builder(writer.manifest))
+        self._let_go()
         return pages
 
     def documents(self) -> list[Mapping[str, Any]]:
@@ -250,16 +251,16 @@ class Index:
 
     def repair(self) -> list[str]:
         """Mend what can be mended; returns what was done, one sentence each."""
-        self.close()
+        self._let_go()
         return repair_index(self.path)
 
     def compact(self) -> Mapping[str, int]:
         """Rewrite the tables without deleted rows; returns bytes before and after."""
         before = self._disk_bytes()
-        self.close()
+        self._let_go()
         with self._writer() as writer:
             writer.compact()
-            manifest = writer.commit(self._coarse_builder())
+            manifest = writer.commit(self._coarse_builder(writer.manifest))
         return {
             "generation": manifest.generation,
             "bytes_before": before,
@@ -290,6 +291,12 @@ class Index:
                 warmth = heatmap(evidence.similarities, evidence.weights, evidence.boxes, size)
         return draw_hit(image, hit.regions, warmth)
 
+    def _let_go(self) -> None:
+        """Open anew at the next use. A search under way keeps its store, which gives its
+        generation up when the last of them ends; to close it here would fail them."""
+        with self._lock:
+            self._searcher = None
+
     @contextmanager
     def _writer(self) -> Iterator[StoreWriter]:
         encoder = self.encoder
@@ -297,8 +304,8 @@ class Index:
         with StoreWriter.open(self.path, create=create) as writer:
             yield writer
 
-    def _coarse_builder(self) -> Any:
-        return coarse_builder(self._settings.coarse)
+    def _coarse_builder(self, manifest: Manifest) -> CoarseBuilder:
+        return coarse_builder(self._settings.coarse_of(manifest))
 
     def _disk_bytes(self) -> int:
         return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
@@ -324,7 +331,9 @@ class Index:
             empty = (np.zeros(0, np.int64), np.zeros((0, dim), np.float32))
             return CoarseIndex.build([empty], dim, "flat")
         try:
-            return CoarseIndex.build(store.page_vectors, dim, self._settings.coarse)
+            wanted = self._settings.coarse_of(store.manifest)
+            kind = trainable(wanted, store.manifest.counts["page_vectors"])
+            return CoarseIndex.build(store.page_vectors, dim, kind)
         except ValueError as error:
             raise StorageError(f"the page vectors of {self.path} cannot be indexed") from error
 
