@@ -238,8 +238,9 @@ def test_an_encoder_that_fails_ends_the_build_and_loses_no_document_silently(
     settings = BuildSettings(intake=QUICK)
     index = Index.create(tmp_path / "index", encoder=encoder, settings=settings)
     index.add([books])
+    # It fails in the middle of the first, when that is being written already.
     for name in ("sea", "tidal", "undertow"):
-        write_pdf(books / f"{name}.pdf", [f"{name}: {TIDES}"])
+        write_pdf(books / f"{name}.pdf", [*[f"{name} {SWARM}"] * 20, TIDES])
     with pytest.raises(EncoderError, match="out of memory"):
         index.add([books])
     assert sources(index) == {"owls.pdf": 1, "bees.pdf": 2} and index.status().skipped == ()
