@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -120,6 +121,12 @@ class Index:
         """Begin an index at ``path``, or open the one that is there if it is of this encoder."""
         path = Path(path)
         loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"cannot make a folder for the index {path}: {error.strerror}; name another place"
+            ) from error
         index = cls(path, loaded, settings or BuildSettings(), search or SearchSettings())
         with index._writer() as writer:
             if not writer.manifest.generation:
@@ -278,6 +285,11 @@ class Index:
                 f"{source} is gone since it was indexed: its pages are found but cannot be "
                 "pictured; put it back, or remove it from the index"
             )
+        if not self._as_indexed(hit, source):
+            raise InputError(
+                f"{source} changed since it was indexed: what was found may be elsewhere in it; "
+                "build the index again"
+            )
         return render_page(source, hit.page, dpi=dpi, settings=self._settings.intake)
 
     def draw(self, question: str, hit: Hit, *, dpi: int = 110, heat: bool = True) -> Pillow.Image:
@@ -290,6 +302,13 @@ class Index:
                 size = (image.shape[0], image.shape[1])
                 warmth = heatmap(evidence.similarities, evidence.weights, evidence.boxes, size)
         return draw_hit(image, hit.regions, warmth)
+
+    def _as_indexed(self, hit: Hit, source: Path) -> bool:
+        row = self._open_searcher().store.documents.get(hit.doc_id)
+        if row is None or source.stat().st_size != row.bytes:
+            return False
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == row.sha256
 
     def _let_go(self) -> None:
         """Open anew at the next use. A search under way keeps its store, which gives its
