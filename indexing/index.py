@@ -35,7 +35,7 @@ from retrieval.heatmap import draw_hit, heatmap
 from retrieval.integrity import Problem, repair, verify
 from retrieval.manifest import Manifest, read_manifest
 from retrieval.search import Searcher, SearchMode, SearchSettings
-from retrieval.store import CoarseBuilder, CreateSpec, Store, StoreWriter
+from retrieval.store import CoarseBuilder, CreateSpec, Store, StoreWriter, VectorBatches
 from retrieval.types import Hit, MetadataValue, SearchResult
 
 __all__ = [
@@ -359,4 +359,10 @@ class Index:
 
 def repair_index(path: str | Path) -> list[str]:
     """``Index.repair`` for an index too damaged to open."""
-    return repair(Path(path), coarse_builder("auto"))
+    root = Path(path)
+
+    def rebuild(vectors: VectorBatches, file: Path) -> None:
+        # Which type it was is known only when the manifest is mended.
+        coarse_builder(BuildSettings().coarse_of(read_manifest(root)))(vectors, file)
+
+    return repair(root, rebuild)
