@@ -309,6 +309,10 @@ def test_page_vectors_and_coarse_type_stay_as_the_index_was_built(
     index.compact()
     status = index.status()
     assert (status.page_vectors, status.coarse_kind) == (30, "sq8")
+    index.close()
+    next((tmp_path / "index" / "coarse").glob("5.*")).unlink()
+    index.repair()
+    assert index.status().coarse_kind == "sq8"
     other = BuildSettings(intake=QUICK, coarse="hnsw")
     Index.create(tmp_path / "index", encoder=encoder, settings=other).add([books / "owls.pdf"])
     index.refresh()
