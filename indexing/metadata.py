@@ -7,7 +7,9 @@ the end of one.
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -85,16 +87,25 @@ def parse_value(text: str) -> MetadataValue:
     if not digits[:1].isdigit() and not digits.startswith("."):
         return text
     try:
-        return int(text)
+        whole = int(text)
+        return whole if _storable(whole) else text
     except ValueError:
         try:
-            return float(text)
+            number = float(text)
         except ValueError:
             return text
+        return number if math.isfinite(number) else text
+
+
+def _storable(value: object) -> bool:
+    """Whether filters and JSON can hold a number: finite, and whole ones within 64 bits."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def _from_csv(path: Path, text: str) -> Iterable[tuple[int, dict[str, MetadataValue]]]:
-    reader = csv.DictReader(text.splitlines(), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         for row in reader:
             if None in row or None in row.values():
@@ -107,7 +118,8 @@ def _from_csv(path: Path, text: str) -> Iterable[tuple[int, dict[str, MetadataVa
 
 
 def _from_jsonl(path: Path, text: str) -> Iterable[tuple[int, dict[str, MetadataValue]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines(), which also cuts at characters that JSON allows within a text.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -121,5 +133,10 @@ def _from_jsonl(path: Path, text: str) -> Iterable[tuple[int, dict[str, Metadata
                 raise InputError(
                     f"{path}, line {number}: '{key}' is {type(value).__name__}; metadata are "
                     "texts, numbers and booleans"
+                )
+            if not _storable(value):
+                raise InputError(
+                    f"{path}, line {number}: '{key}' is {value}, which no filter can compare; "
+                    "write it as a text"
                 )
         yield number, {key: value for key, value in row.items() if value is not None}
