@@ -10,6 +10,7 @@ import json
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,11 +78,16 @@ def main() -> None:
     Exit codes: 0 done, 1 other failure, 2 the user's input, 3 the index, 4 the encoder,
     5 a service, 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # File names are bytes; one that is not UTF-8 must not end a long build.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
-    except KeyboardInterrupt:
-        typer.echo("interrupted; what was committed is kept, run again to go on", err=True)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == 130:  # what Typer makes of KeyboardInterrupt
+            typer.echo("interrupted; what was committed is kept, run again to go on", err=True)
+        raise
     except FolioscopeError as error:
         if "--json" in sys.argv[1:]:
             said = {"error": {"kind": type(error).__name__, "message": str(error)}}

@@ -125,12 +125,19 @@ def remove(
     Example:  folioscope index remove old-report.pdf --index my-index
     """
     opened = _open(index)
-    removed = [{"document": name, "pages": opened.remove(name)} for name in documents]
+    # All are looked up first: a misspelt name must not leave half of the work done.
+    ids = [opened.find(name) for name in documents]
+    removed = [
+        {"document": name, "pages": opened.remove(doc_id)}
+        for doc_id, name in dict(zip(ids, documents, strict=True)).items()
+    ]
     if as_json:
         print_json({"removed": removed})
         return
     for item in removed:
-        console.print(f"removed {item['document']} ({item['pages']} pages)")
+        console.print(
+            f"removed {item['document']} ({item['pages']} pages)", markup=False, soft_wrap=True
+        )
 
 
 @app.command()
@@ -151,7 +158,7 @@ def status(
     if as_json:
         print_json({**asdict(found), **({"document_list": rows} if documents else {})})
         return
-    console.print(f"[bold]{found.path}[/bold], generation {found.generation}")
+    console.print(f"{found.path}, generation {found.generation}", style="bold", markup=False)
     console.print(
         f"{found.documents} documents, {found.pages} pages, {found.patches} patch vectors "
         f"({found.compression}, encoder {found.encoder})"
@@ -163,7 +170,8 @@ def status(
     for flag, count in sorted(found.flags.items()):
         console.print(f"{count} documents are {flag}")
     for row in rows:
-        console.print(f"{row['doc_id']:>6}  {row['pages']:>5} p.  {row['source']}", soft_wrap=True)
+        line = f"{row['doc_id']:>6}  {row['pages']:>5} p.  {row['source']}"
+        console.print(line, markup=False, soft_wrap=True)
     print_skipped(found.skipped)
 
 
@@ -181,7 +189,8 @@ def verify(index: IndexOption, as_json: JsonOption = False) -> None:
     elif not problems:
         console.print("the index is whole")
     for problem in [] if as_json else problems:
-        console.print(f"{problem.path}: {problem.what}; {problem.remedy}", soft_wrap=True)
+        line = f"{problem.path}: {problem.what}; {problem.remedy}"
+        console.print(line, markup=False, soft_wrap=True)
     if problems:
         raise typer.Exit(3)
 
@@ -199,7 +208,7 @@ def repair(index: IndexOption, as_json: JsonOption = False) -> None:
         print_json({"actions": done})
         return
     for action in done or ["nothing to repair"]:
-        console.print(action, soft_wrap=True)
+        console.print(action, markup=False, soft_wrap=True)
 
 
 @app.command()

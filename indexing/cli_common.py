@@ -88,6 +88,7 @@ def print_skipped(skipped: tuple[SkippedSource, ...]) -> None:
     """The table of what is not in the index, and why."""
     if not skipped:
         return
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{len(skipped)} skipped", title_justify="left", show_lines=False)
@@ -95,5 +96,5 @@ def print_skipped(skipped: tuple[SkippedSource, ...]) -> None:
     table.add_column("why", overflow="fold", ratio=3)
     for item in skipped:
         reason = item.reason.removeprefix(f"{item.source}: ")
-        table.add_row(item.source.rsplit("/", 1)[-1], reason)
+        table.add_row(escape(item.source.rsplit("/", 1)[-1]), escape(reason))
     console.print(table)

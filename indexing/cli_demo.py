@@ -39,15 +39,19 @@ def demo(
     """
     from indexing.cli_search import draw_hits, print_result
     from indexing.index import Index
+    from indexing.intake import expand_sources
     from retrieval.errors import InputError
 
     sources = docs or SAMPLES
     if not sources.exists():
         raise InputError(f"{sources} does not exist; name a folder with --docs")
+    # Run where the documents are, it would find the pictures that it drew the last time.
+    drawn = out.resolve()
+    paths = [path for path in expand_sources([sources]) if drawn not in path.resolve().parents]
     where = out / "index" if docs is None else out / f"index-{_slug(sources)}"
     index = Index.create(where)
     with build_progress(quiet=False) as progress:
-        report = index.add([sources], progress=progress)
+        report = index.add(paths, progress=progress)
     console.print(
         f"[bold]Indexed[/bold] {report.documents_added} documents, {report.pages_added} pages in "
         f"{report.seconds:.1f} s"
@@ -56,11 +60,20 @@ def demo(
     print_skipped(report.skipped)
     questions = question or (SAMPLE_QUESTIONS if docs is None else _from_headings(index))
     for number, text in enumerate(questions, 1):
-        console.print(f"\n[bold green]Q{number}. {text}[/bold green]", highlight=False)
+        console.print(
+            f"\nQ{number}. {text}",
+            style="bold green",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
         result = index.search(text, _HITS)
         print_result(result, draw_hits(index, result, out / f"q{number}"))
     console.print(
-        f'\nAsk your own:  folioscope search "..." --index {where}', highlight=False, soft_wrap=True
+        f'\nAsk your own:  folioscope search "..." --index {where}',
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
 
 

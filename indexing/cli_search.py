@@ -89,9 +89,14 @@ def _hit(hit: Hit, pictures: dict[int, Path]) -> dict[str, Any]:
 def draw_hits(index: Index, result: SearchResult, folder: Path) -> dict[int, Path]:
     """Write ``<rank>-<file>-p<page>.png`` for each hit; a page that cannot be pictured is
     said on stderr and left out."""
-    from retrieval.errors import FolioscopeError
+    from retrieval.errors import FolioscopeError, InputError
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write pictures into {folder}: {error.strerror}; name a folder"
+        ) from error
     written: dict[int, Path] = {}
     for hit in result.hits:
         stem = re.sub(r"[^\w-]+", "-", Path(hit.source).stem)[:60]
@@ -99,7 +104,7 @@ def draw_hits(index: Index, result: SearchResult, folder: Path) -> dict[int, Pat
         try:
             index.draw(result.query, hit).save(path)
         except FolioscopeError as error:
-            notes.print(f"no picture of hit {hit.rank}: {error}", soft_wrap=True)
+            notes.print(f"no picture of hit {hit.rank}: {error}", markup=False, soft_wrap=True)
             continue
         written[hit.rank] = path
     return written
@@ -129,7 +134,7 @@ def print_result(result: SearchResult, pictures: dict[int, Path]) -> None:
             shares = "  ".join(f"{name} {share:+.3f}" for name, share in hit.scores.items())
             console.print(f"    [dim]{shares}[/dim]")
         if hit.rank in pictures:
-            console.print(f"    {pictures[hit.rank]}", soft_wrap=True)
+            console.print(f"    {pictures[hit.rank]}", markup=False, soft_wrap=True)
     spent = "  ".join(f"{stage} {ms:.0f}" for stage, ms in result.timing_ms.items())
     console.print(f"[dim]generation {result.index_generation}; ms: {spent}[/dim]")
 

@@ -208,13 +208,17 @@ class Index:
 
     def remove(self, doc: str | int) -> int:
         """Take a document (id, path or file name) out; returns how many pages went with it."""
-        doc_id = self._open_searcher().find_document(doc)
+        doc_id = self.find(doc)
         with self._writer() as writer:
             pages = writer.documents[doc_id].pages if doc_id in writer.documents else 0
             writer.remove_document(doc_id)
             writer.commit(self._coarse_builder(writer.manifest))
         self._let_go()
         return pages
+
+    def find(self, doc: str | int) -> int:
+        """The id of the document that ``doc`` (id, path or file name) names."""
+        return self._open_searcher().find_document(doc)
 
     def documents(self) -> list[Mapping[str, Any]]:
         """Every document: id, source, title, pages, metadata, flags."""
