@@ -49,6 +49,7 @@ def test_the_demo_needs_documents(tmp_path: Path) -> None:
     assert done.code == 2 and "no documents in" in done.err
 
 
+@pytest.mark.slow
 def test_the_demo_does_not_index_its_own_pictures(tmp_path: Path) -> None:
     """Its folder is below the one it reads when it is run where the documents are."""
     write_pdf(tmp_path / "owls.pdf", [OWLS])

@@ -80,7 +80,7 @@ def test_the_lexical_scale(values: list[float], words: int) -> None:
     best = float(scores.max())
     lane = lexical_lane(scores, best, words, 6.0)
     expected = [value / math.sqrt(max(best, 1e-9) * words * 6.0) for value in values]
-    np.testing.assert_allclose(lane, expected, rtol=1e-4)
+    np.testing.assert_allclose(lane, expected, rtol=1e-4, atol=1e-6)
     assert np.isfinite(lane).all() and (lane >= 0).all()
 
 
