@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from indexing.inspection import EXTENSIONS
-from indexing.messages import Describe, Finished, ReadPages, Refused, Render
+from indexing.messages import Describe, Finished, PageRead, ReadPages, Refused, Render
 from indexing.renderers.base import Image
 from indexing.sandbox import Worker, WorkerDiedError, WorkerPool
 from indexing.settings import IntakeSettings
@@ -24,6 +24,9 @@ from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
 
 # A parser that dies this often in one document is not going to recover.
 _MOST_DEATHS = 20
+# A document that begins with this many unreadable pages has none that can be read.
+_MOST_FAILURES = 200
+_REMEDY = "open it in its own program and save it anew, or leave it out"
 
 
 class IntakeWorkers:
@@ -57,7 +60,7 @@ class IntakeWorkers:
                 worker.ask(Describe(path, self._settings, dict(metadata or {})))
                 answer = worker.reply(self._settings.seconds_per_page)
             except WorkerDiedError as death:
-                raise InputError(f"{path}: opening it {death}; the file is left out") from death
+                raise InputError(f"{path}: opening it {death}; {_REMEDY}") from death
         if isinstance(answer, Refused):
             raise answer.error
         if not isinstance(answer, DocumentInfo):
@@ -83,18 +86,46 @@ class IntakeWorkers:
                 worker.ask(Render(path, self._settings, number, dpi))
                 answer = worker.reply(self._settings.seconds_per_page)
             except WorkerDiedError as death:
-                raise InputError(f"{path}: rendering page {number + 1} {death}") from death
+                raise InputError(
+                    f"{path}: rendering page {number + 1} {death}; {_REMEDY}"
+                ) from death
         if isinstance(answer, Refused):
             raise answer.error
         if not isinstance(answer, np.ndarray):
-            raise InputError(f"{path}: page {number + 1} cannot be rendered")
+            raise TypeError(f"a worker answered {type(answer).__name__} for a picture")
         return answer
 
 
 def _read(
     worker: Worker, path: Path, settings: IntakeSettings, pages: range, want_image: bool
 ) -> Iterator[PageContent]:
-    deaths = whole = 0
+    """The pages that can be read and, between them, what stands for those that cannot."""
+    held: list[PageContent] = []
+    reason = ""
+    readable = False
+    for page in _ask(worker, path, settings, pages, want_image):
+        if page.trouble and not readable:
+            # Nothing leaves before something was read: a document of failures is refused.
+            held.append(page.content)
+            reason = reason or f"page {page.content.number + 1}: {page.trouble}"
+            if len(held) >= _MOST_FAILURES:
+                worker.kill()  # it still has pages to send
+                break
+            continue
+        readable = True
+        yield from held
+        held = []
+        yield page.content
+    if held:
+        what = "its only page" if len(pages) == 1 else f"any of the {len(held)} pages tried"
+        raise InputError(f"{path}: cannot read {what} ({reason}); {_REMEDY}")
+
+
+def _ask(
+    worker: Worker, path: Path, settings: IntakeSettings, pages: range, want_image: bool
+) -> Iterator[PageRead]:
+    """All ``pages``; one at which the worker dies costs itself, and the worker is replaced."""
+    deaths = 0
     rest = pages
     while len(rest):
         try:
@@ -103,10 +134,9 @@ def _read(
                 answer = worker.reply(settings.seconds_per_page)
                 if isinstance(answer, Refused):
                     raise answer.error
-                if not isinstance(answer, PageContent):
+                if not isinstance(answer, PageRead):
                     raise TypeError(f"a worker answered {type(answer).__name__} for a page")
                 rest = rest[1:]
-                whole += "render-failed" not in answer.flags
                 yield answer
             if not isinstance(worker.reply(settings.seconds_per_page), Finished):
                 raise TypeError("a worker sent more pages than asked for")
@@ -114,11 +144,12 @@ def _read(
             deaths += 1
             if not len(rest):
                 break
-            if deaths > _MOST_DEATHS or (not whole and deaths == len(pages)):
+            if deaths > _MOST_DEATHS:
                 raise InputError(
-                    f"{path}: reading page {rest[0] + 1} {death}; the file is left out"
+                    f"{path}: reading page {rest[0] + 1} {death}, as did {_MOST_DEATHS} pages "
+                    f"before; {_REMEDY}"
                 ) from death
-            yield _failed(rest[0])
+            yield PageRead(_failed(rest[0]), f"reading it {death}")
             rest = rest[1:]
 
 

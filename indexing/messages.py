@@ -26,7 +26,7 @@ class Describe:
 
 @dataclass(frozen=True, slots=True)
 class ReadPages:
-    """Ask for the pages ``numbers``, one reply each, then ``Finished``."""
+    """Ask for the pages ``numbers``, one ``PageRead`` each, then ``Finished``."""
 
     path: Path
     settings: IntakeSettings
@@ -45,6 +45,14 @@ class Render:
 
 
 @dataclass(frozen=True, slots=True)
+class PageRead:
+    """A page, and why nothing on it could be read ("" if something was, or it is blank)."""
+
+    content: PageContent
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The request failed for a reason that is the file's."""
 
@@ -57,4 +65,4 @@ class Finished:
 
 
 Request = Describe | ReadPages | Render
-Reply = DocumentInfo | PageContent | Image | Refused | Finished
+Reply = DocumentInfo | PageRead | Image | Refused | Finished

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from indexing.inspection import PDF, FileFacts, inspect_file
+from indexing.messages import PageRead
 from indexing.renderers import OpenDocument, open_document, poppler
-from indexing.renderers.base import Image
+from indexing.renderers.base import Image, in_words
 from indexing.settings import IntakeSettings
 from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
 
@@ -26,7 +27,6 @@ _GARBAGE_SHARE = 0.3
 _PREVIEW_DPI = 36
 _INK, _INK_SHARE = 160, 0.01
 _BLANK_RANGE = 12
-_LONGEST = 8000
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -60,6 +60,24 @@ def _info(
     )
 
 
+class Faults:
+    """What failed on a page: its flags, and the first failure in the library's words."""
+
+    def __init__(self) -> None:
+        self.flags: list[str] = []
+        self.reason = ""
+
+    def attempt(self, act: Callable[[], T], default: T, flag: str) -> T:
+        """What ``act`` returns, or ``default`` and a flag if the library raises."""
+        try:
+            return act()
+        except Exception as error:  # hostile input raises classes of all kinds; the page pays
+            _log.debug("%s", flag, exc_info=True)
+            self.flags.append(flag)
+            self.reason = self.reason or in_words(error)
+            return default
+
+
 def read_page(
     document: OpenDocument,
     path: Path,
@@ -68,30 +86,35 @@ def read_page(
     settings: IntakeSettings,
     *,
     want_image: bool,
-) -> PageContent:
+) -> PageRead:
     """Page ``number`` with its words; what failed on it is in its flags."""
-    flags: list[str] = []
-    width, height = _attempt(lambda: document.size(number), (612.0, 792.0), flags, "size-unknown")
-    layer = _attempt(lambda: document.words(number), PageWords.empty(), flags, "text-failed")
+    faults = Faults()
+    attempt = faults.attempt
+    width, height = attempt(lambda: document.size(number), (612.0, 792.0), "size-unknown")
+    layer = attempt(lambda: document.words(number), PageWords.empty(), "text-failed")
     words, source = layer, "layer" if len(layer) else "none"
     image: Image | None = None
-    if settings.ocr != "off" and _needs_ocr(document, number, layer, media_type, flags):
-        image = render(document, path, media_type, number, settings, flags)
-        if image is not None and not is_blank(image):
-            words, source = _read_picture(image, layer, settings, flags)
-    if want_image and image is None:
-        image = render(document, path, media_type, number, settings, flags)
-    return PageContent(
+    reading = settings.ocr != "off" and _needs_ocr(document, number, layer, media_type, faults)
+    # A picture, or a page whose text failed, is rendered in any case: whether anything can be
+    # read of it is known only then.
+    if reading or want_image or media_type != PDF or "text-failed" in faults.flags:
+        image = render(document, path, media_type, number, settings, faults)
+    if reading and image is not None and not is_blank(image):
+        words, source = _read_picture(image, layer, settings, faults)
+    flags = [*faults.flags, *document.page_flags(number)]
+    unreadable = not len(words) and image is None and bool(faults.reason)
+    content = PageContent(
         number=number,
-        label=_attempt(lambda: document.label(number), str(number + 1), flags, "label-unknown"),
+        label=attempt(lambda: document.label(number), str(number + 1), "label-unknown"),
         width=width,
         height=height,
         words=words,
         text_source=source,
         image=image if want_image else None,
-        outline=_attempt(lambda: document.outline(number), "", flags, "outline-unknown"),
+        outline=attempt(lambda: document.outline(number), "", "outline-unknown"),
         flags=tuple(dict.fromkeys(flags)),
     )
+    return PageRead(content, faults.reason if unreadable else "")
 
 
 def render(
@@ -100,24 +123,35 @@ def render(
     media_type: str,
     number: int,
     settings: IntakeSettings,
-    flags: list[str],
+    faults: Faults,
     dpi: int | None = None,
 ) -> Image | None:
-    """The page's picture; poppler is asked where the library fails, or paints nothing
-    although the page has content."""
+    """The page's picture; poppler, then pdfium, are asked where the library fails, or paints
+    nothing although the page has content."""
     dpi = dpi or settings.ocr_dpi
-    image: Image | None = _attempt(
-        lambda: document.render(number, dpi, settings.max_pixels), None, flags, "render-failed"
+    image: Image | None = faults.attempt(
+        lambda: document.render(number, dpi, settings.max_pixels), None, "render-failed"
     )
     if media_type != PDF or (image is not None and not is_blank(image)):
         return image
-    if image is not None and not _has_content(document, number):
+    if image is not None and not Faults().attempt(lambda: document.has_content(number), True, ""):
         return image
-    second = poppler.render(path, number, dpi, _LONGEST, settings.password)
-    if second is None or (image is not None and is_blank(second)):
-        return image
-    flags.append("rendered-by-poppler")
-    return second
+    for name, other in (("poppler", poppler.render), ("pdfium", _render_by_pdfium)):
+        second = other(path, number, dpi, settings)
+        if second is not None and (image is None or not is_blank(second)):
+            faults.flags.append(f"rendered-by-{name}")
+            return second
+    return image
+
+
+def _render_by_pdfium(path: Path, number: int, dpi: int, settings: IntakeSettings) -> Image | None:
+    from indexing.renderers.pdfium import PdfiumDocument
+
+    def act() -> Image:
+        with PdfiumDocument(path, settings.password) as document:
+            return document.render(number, dpi, settings.max_pixels)
+
+    return Faults().attempt(act, None, "") if settings.renderer != "pdfium" else None
 
 
 def is_blank(image: Image) -> bool:
@@ -137,56 +171,43 @@ def garbage_share(words: PageWords) -> float:
 
 
 def _needs_ocr(
-    document: OpenDocument, number: int, layer: PageWords, media_type: str, flags: list[str]
+    document: OpenDocument, number: int, layer: PageWords, media_type: str, faults: Faults
 ) -> bool:
     if media_type != PDF:
         return True
     if len(layer) and garbage_share(layer) > _GARBAGE_SHARE:
-        flags.append("text-layer-unreadable")
+        faults.flags.append("text-layer-unreadable")
         return True
     if len(layer) >= _STAMP_WORDS:
         return False
-    share = _attempt(lambda: document.picture_share(number), 1.0, flags, "pictures-unknown")
+    share = faults.attempt(lambda: document.picture_share(number), 1.0, "pictures-unknown")
     if share >= _SCAN_SHARE:
         return True
     if len(layer) >= _FEW_WORDS:
         return False
     # Few words and no large picture: letters may be drawn as curves, or the page is a title.
-    preview: Image | None = _attempt(
-        lambda: document.render(number, _PREVIEW_DPI, 10_000_000), None, flags, "render-failed"
+    preview: Image | None = faults.attempt(
+        lambda: document.render(number, _PREVIEW_DPI, 10_000_000), None, "render-failed"
     )
-    return preview is None or float((preview.min(axis=2) < _INK).mean()) > _INK_SHARE
+    if preview is None or float((preview.min(axis=2) < _INK).mean()) > _INK_SHARE:
+        return True
+    # Nothing painted although there is something to paint: another library may see it.
+    return not len(layer) and is_blank(preview) and document.has_content(number)
 
 
 def _read_picture(
-    image: Image, layer: PageWords, settings: IntakeSettings, flags: list[str]
+    image: Image, layer: PageWords, settings: IntakeSettings, faults: Faults
 ) -> tuple[PageWords, str]:
     """OCR's words, unless the text layer has more to say."""
     from indexing.ocr import read_words
 
-    unreadable = "text-layer-unreadable" in flags
+    unreadable = "text-layer-unreadable" in faults.flags
     kept = PageWords.empty() if unreadable else layer
     source = "layer" if len(kept) else "none"
     if settings.ocr == "off":
         return kept, source
     engine = settings.ocr
-    found = _attempt(lambda: read_words(image, engine), None, flags, "ocr-failed")
+    found = faults.attempt(lambda: read_words(image, engine), None, "ocr-failed")
     if found is None or len(found.words) <= len(kept):
         return kept, source
     return found.words, f"ocr:{found.engine}"
-
-
-def _has_content(document: OpenDocument, number: int) -> bool:
-    ignored: list[str] = []
-    pictures = _attempt(lambda: document.picture_share(number), 1.0, ignored, "")
-    return pictures > 0 or _attempt(lambda: len(document.words(number)), 1, ignored, "") > 0
-
-
-def _attempt(act: Callable[[], T], default: T, flags: list[str], flag: str) -> T:
-    """What ``act`` returns, or ``default`` and a flag if the library raises."""
-    try:
-        return act()
-    except Exception:  # libraries raise classes of all kinds on hostile input; the page pays
-        _log.debug("%s", flag, exc_info=True)
-        flags.append(flag)
-        return default

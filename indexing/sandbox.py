@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 import time
@@ -50,11 +51,10 @@ class Worker:
         try:
             if not self._connection.poll(limit):
                 self.kill()
-                raise WorkerDiedError(f"took longer than {seconds:.0f} seconds")
+                raise WorkerDiedError(f"took longer than the limit of {seconds:g} seconds")
             answer: Reply = self._connection.recv()
         except (EOFError, OSError) as error:
-            self.kill()
-            raise WorkerDiedError("crashed the reader or exceeded its memory") from error
+            raise WorkerDiedError(self._last_words()) from error
         self._fresh = False
         return answer
 
@@ -63,8 +63,24 @@ class Worker:
         process, self._process = self._process, None
         if process is not None:
             self._connection.close()
+            # The whole group: an OCR program at work for it would go on otherwise.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             process.wait()
+
+    def _last_words(self) -> str:
+        """How the process ended; it is put away."""
+        process = self._process
+        code = 0
+        if process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(1.0)  # its end of the socket closes just before it is gone
+        self.kill()
+        # A C++ library that gets no memory aborts; the system's own killer sends SIGKILL.
+        if code in (-signal.SIGABRT, -signal.SIGKILL):
+            return f"took more than the reader's {self._memory_mb} MB of memory, or crashed it"
+        return "crashed the reader"
 
     def _start(self) -> None:
         ours, theirs = Pipe(duplex=True)
@@ -76,6 +92,7 @@ class Worker:
             [sys.executable, "-m", "indexing.worker", str(theirs.fileno()), str(self._memory_mb)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            process_group=0,
             env={**os.environ, **threads, "PYTHONPATH": path},
         )
         theirs.close()

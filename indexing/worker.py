@@ -13,11 +13,12 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from multiprocessing.connection import Connection
 
 from indexing.messages import Describe, Finished, Refused, Render, Request
 from indexing.renderers import open_document
-from retrieval.errors import FolioscopeError
+from retrieval.errors import FolioscopeError, InputError
 
 _WATCH_SECONDS = 2.0
 
@@ -29,7 +30,8 @@ def _die_with(parent: int) -> None:
     """
     while os.getppid() == parent:
         time.sleep(_WATCH_SECONDS)
-    os._exit(1)
+    # The group: an OCR program or poppler that is at work for us goes too.
+    os.killpg(0, signal.SIGKILL)
 
 
 def serve(connection: Connection) -> None:
@@ -51,18 +53,22 @@ def _answer(connection: Connection, request: Request) -> None:
         media_type = sniff(request.path)
         with open_document(request.path, media_type, request.settings) as document:
             if isinstance(request, Render):
-                flags: list[str] = []
-                connection.send(
-                    reading.render(
-                        document,
-                        request.path,
-                        media_type,
-                        request.number,
-                        request.settings,
-                        flags,
-                        request.dpi,
-                    )
+                faults = reading.Faults()
+                image = reading.render(
+                    document,
+                    request.path,
+                    media_type,
+                    request.number,
+                    request.settings,
+                    faults,
+                    request.dpi,
                 )
+                if image is None:
+                    raise InputError(
+                        f"{request.path}: page {request.number + 1} cannot be rendered "
+                        f"({faults.reason}); open it in another program"
+                    )
+                connection.send(image)
                 return
             for number in request.numbers:
                 page = reading.read_page(
@@ -80,7 +86,10 @@ def _answer(connection: Connection, request: Request) -> None:
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:  # the process boundary: whatever a library raised becomes a reply
-        connection.send(Refused(FolioscopeError(f"{request.path}: {error!r} while reading it")))
+        # Libraries' errors on bad files are caught where they are called: this one is our own.
+        traceback.print_exc()
+        message = f"{request.path}: unexpected {error!r} while reading it; please report it"
+        connection.send(Refused(FolioscopeError(message)))
 
 
 def main() -> None:

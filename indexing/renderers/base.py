@@ -6,6 +6,8 @@ pdfium by setting, without anything above this interface noticing.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -15,9 +17,19 @@ from numpy.typing import NDArray
 
 from indexing.inspection import PDF
 from indexing.settings import IntakeSettings
+from retrieval.errors import FolioscopeError, InputError
 from retrieval.types import PageWords
 
 Image = NDArray[np.uint8]
+_AGAIN = "fetch or export it again"
+
+
+class LockedError(InputError):
+    """The document is encrypted: no other library will do better."""
+
+
+class LibraryError(InputError):
+    """The library could not open the document: another one might."""
 
 
 class OpenDocument(Protocol):
@@ -55,6 +67,14 @@ class OpenDocument(Protocol):
         """The share of the page, 0 to 1, that pictures cover."""
         ...
 
+    def has_content(self, number: int) -> bool:
+        """Whether the file says to print anything on the page, whatever comes of it."""
+        ...
+
+    def page_flags(self, number: int) -> tuple[str, ...]:
+        """Machine words about a page, complete once it was rendered, such as ``cut-off``."""
+        ...
+
     def render(self, number: int, dpi: int, max_pixels: int) -> Image:
         """``[h, w, 3] uint8`` RGB, at ``dpi`` or less so as to stay within ``max_pixels``."""
         ...
@@ -72,18 +92,67 @@ class OpenDocument(Protocol):
 
 
 def open_document(path: Path, media_type: str, settings: IntakeSettings) -> OpenDocument:
-    """Open ``path``. Raises ``InputError`` with the reason if it cannot be opened."""
+    """Open ``path``. Raises ``InputError`` with the reason if it cannot be opened.
+
+    A PDF that MuPDF finds no pages in is tried with pdfium, whose repair differs.
+    """
     if media_type != PDF:
         from indexing.renderers.pictures import PictureDocument
 
-        return PictureDocument(path)
-    if settings.renderer == "pdfium":
-        from indexing.renderers.pdfium import PdfiumDocument
+        return PictureDocument(path, media_type)
+    from indexing.renderers.pdfium import PdfiumDocument
 
+    if settings.renderer == "pdfium":
         return PdfiumDocument(path, settings.password)
     from indexing.renderers.mupdf import MuPdfDocument
 
-    return MuPdfDocument(path, settings.password)
+    try:
+        return MuPdfDocument(path, settings.password)
+    except LibraryError as error:
+        try:
+            return PdfiumDocument(path, settings.password, ("opened-by-pdfium",))
+        except LibraryError:
+            raise error from None
+
+
+@contextlib.contextmanager
+def opening(path: Path, what: str) -> Iterator[None]:
+    """Turns whatever a library raises on a hostile file into a ``LibraryError`` saying that
+    ``what`` ("the PDF") cannot be opened, and what to do."""
+    try:
+        yield
+    except FolioscopeError:
+        raise
+    except MemoryError as error:
+        raise LibraryError(
+            f"{path}: {what} needs more memory to open than a reader may take; "
+            "save it in smaller parts"
+        ) from error
+    except Exception as error:  # libraries raise classes of all kinds on hostile input
+        why = in_words(error)
+        # Where the library says no more than that, neither does the message.
+        detail = "" if str(path) in why or "Failed to open" in why else f" ({why})"
+        raise LibraryError(f"{path}: {what} is damaged beyond repair{detail}; {_AGAIN}") from error
+
+
+def locked(password: str | None) -> str:
+    """Why a document that needs a password does not open."""
+    if password:
+        return "the PDF is locked and the password given does not open it; check the password"
+    return (
+        "the PDF is locked and needs a password; give it with --password, or save the document "
+        "without one"
+    )
+
+
+def in_words(error: BaseException) -> str:
+    """What a library's error says, on one line, without the library's codes."""
+    if isinstance(error, MemoryError):
+        return "it needs more memory than a reader may take"
+    text = next(iter(str(error).splitlines()), "")
+    if text.startswith("code=") and ": " in text:
+        text = text.split(": ", 1)[1]
+    return " ".join(text.split())[:300].rstrip(".") or type(error).__name__
 
 
 def fitting_dpi(width: float, height: float, dpi: int, max_pixels: int) -> float:

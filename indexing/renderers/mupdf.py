@@ -9,8 +9,15 @@ from typing import Any, Self
 import numpy as np
 import pymupdf
 
-from indexing.renderers.base import Image, fitting_dpi, outline_paths
-from retrieval.errors import InputError
+from indexing.renderers.base import (
+    Image,
+    LibraryError,
+    LockedError,
+    fitting_dpi,
+    locked,
+    opening,
+    outline_paths,
+)
 from retrieval.types import PageWords
 
 pymupdf.TOOLS.mupdf_display_errors(False)
@@ -21,23 +28,19 @@ class MuPdfDocument:
     """An ``OpenDocument`` over PyMuPDF; not safe to share between threads."""
 
     def __init__(self, path: Path, password: str | None = None) -> None:
-        try:
+        with opening(path, "the PDF"):
             document: Any = pymupdf.open(path, filetype="pdf")
-        except (RuntimeError, ValueError) as error:
-            raise InputError(
-                f"{path}: the PDF is damaged beyond repair ({_first_line(error)}); "
-                "fetch or export it again"
-            ) from error
         if document.needs_pass and not document.authenticate(password or ""):
             document.close()
-            raise InputError(f"{path}: {_locked(password)}")
-        try:
+            raise LockedError(f"{path}: {locked(password)}")
+        with opening(path, "the PDF"):
             pages = document.page_count
-        except RuntimeError:
-            pages = 0
         if not pages:
             document.close()
-            raise InputError(f"{path}: the PDF has no pages; it may be cut off or damaged")
+            raise LibraryError(
+                f"{path}: the PDF has no pages; it is cut off or damaged, "
+                "so fetch or export it again"
+            )
         self._document = document
         self._pages = int(pages)
         self._paths: list[str] | None = None
@@ -105,6 +108,13 @@ class MuPdfDocument:
             covered += 0.0 if box.is_empty else box.width * box.height
         return float(min(1.0, covered / area))
 
+    def has_content(self, number: int) -> bool:
+        page = self._page(number)
+        return bool(page.get_bboxlog()) or bool(page.read_contents().strip())
+
+    def page_flags(self, number: int) -> tuple[str, ...]:
+        return ()
+
     def render(self, number: int, dpi: int, max_pixels: int) -> Image:
         page = self._page(number)
         rect = page.rect
@@ -139,13 +149,3 @@ class MuPdfDocument:
                 pymupdf.TOOLS.store_shrink(100)
             self._current = (number, self._document.load_page(number))
         return self._current[1]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def _locked(password: str | None) -> str:
-    if password:
-        return "the PDF is locked and the password given does not open it"
-    return "the PDF is locked with a password; give it with --password or save it without one"

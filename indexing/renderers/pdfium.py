@@ -10,31 +10,43 @@ import numpy as np
 import pypdfium2
 
 from indexing.reading_order import order_words
-from indexing.renderers.base import Image, fitting_dpi, outline_paths
+from indexing.renderers.base import (
+    Image,
+    LibraryError,
+    LockedError,
+    fitting_dpi,
+    locked,
+    opening,
+    outline_paths,
+)
 from retrieval.errors import InputError
 from retrieval.types import PageWords
+
+# A document may have some broken pages at its end; with this many, its page count is a lie.
+_LAST = 64
 
 
 class PdfiumDocument:
     """An ``OpenDocument`` over pypdfium2; not safe to share between threads."""
 
-    def __init__(self, path: Path, password: str | None = None) -> None:
-        try:
-            self._document: Any = pypdfium2.PdfDocument(path, password=password)
+    def __init__(
+        self, path: Path, password: str | None = None, flags: tuple[str, ...] = ()
+    ) -> None:
+        with opening(path, "the PDF"):
+            try:
+                self._document: Any = pypdfium2.PdfDocument(path, password=password)
+            except pypdfium2.PdfiumError as error:
+                raise _refusal(path, str(error).lower(), password) from error
             self._document.init_forms()
-        except pypdfium2.PdfiumError as error:
-            text = str(error).lower()
-            if "password" in text:
-                why = "locked with a password; give it with --password or save it without one"
-            elif "security" in text:
-                why = "encrypted by a scheme that cannot be read; save it without encryption"
-            else:
-                why = "damaged beyond repair; fetch it again, or try --renderer mupdf"
-            raise InputError(f"{path}: the PDF is {why}") from error
-        self._pages = len(self._document)
+            claimed = len(self._document)
+        self._pages = _pages_there(self._document, claimed)
         if not self._pages:
             self._document.close()
-            raise InputError(f"{path}: the PDF has no pages; it may be cut off or damaged")
+            raise LibraryError(
+                f"{path}: the PDF has no pages; it is cut off or damaged, "
+                "so fetch or export it again"
+            )
+        self._flags = flags if self._pages == claimed else (*flags, "pages-missing")
         self._paths: list[str] | None = None
         self._current: tuple[int, Any] | None = None
 
@@ -48,7 +60,7 @@ class PdfiumDocument:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        return ()
+        return self._flags
 
     def label(self, number: int) -> str:
         return self._document.get_page_label(number) or str(number + 1)
@@ -71,21 +83,23 @@ class PdfiumDocument:
         page = self._page(number)
         text_page = page.get_textpage()
         try:
-            text = text_page.get_text_range()
-            boxes = [
-                text_page.get_charbox(i) for i in range(min(len(text), text_page.count_chars()))
+            # Not get_text_range: it leaves characters out, and the boxes would slip.
+            text = [
+                chr(pypdfium2.raw.FPDFText_GetUnicode(text_page, i) & 0x1FFFFF or 32)
+                for i in range(text_page.count_chars())
             ]
+            boxes = [text_page.get_charbox(i, loose=True) for i in range(len(text))]
         finally:
             text_page.close()
         texts: list[str] = []
         corners: list[tuple[float, float, float, float]] = []
         begin = 0
         for i in range(len(boxes) + 1):
-            if i < len(boxes) and not text[i].isspace():
+            if i < len(boxes) and not _divides(text[i]):
                 continue
             if i > begin:
                 part = np.array(boxes[begin:i])
-                texts.append(text[begin:i])
+                texts.append("".join(text[begin:i]).replace("\x02", "-"))
                 corners.append(
                     (part[:, 0].min(), part[:, 1].min(), part[:, 2].max(), part[:, 3].max())
                 )
@@ -96,12 +110,19 @@ class PdfiumDocument:
 
     def picture_share(self, number: int) -> float:
         page = self._page(number)
-        width, height = page.get_size()
+        left, bottom, right, top = page.get_cropbox()
         covered = 0.0
         for item in page.get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
             x0, y0, x1, y1 = item.get_bounds()
-            covered += max(0.0, x1 - x0) * max(0.0, y1 - y0)
-        return float(min(1.0, covered / max(width * height, 1e-6)))
+            width, height = min(x1, right) - max(x0, left), min(y1, top) - max(y0, bottom)
+            covered += max(0.0, width) * max(0.0, height)
+        return float(min(1.0, covered / max((right - left) * (top - bottom), 1e-6)))
+
+    def has_content(self, number: int) -> bool:
+        return next(iter(self._page(number).get_objects(max_depth=1)), None) is not None
+
+    def page_flags(self, number: int) -> tuple[str, ...]:
+        return ()
 
     def render(self, number: int, dpi: int, max_pixels: int) -> Image:
         page = self._page(number)
@@ -145,3 +166,41 @@ class PdfiumDocument:
                 self._current[1].close()
             self._current = (number, self._document[number])
         return self._current[1]
+
+
+def _divides(character: str) -> bool:
+    """Whether a word ends here. pdfium sets U+FFFE or U+FFFF where it is at a loss."""
+    return character.isspace() or character in "\ufffe\uffff\x00"
+
+
+def _pages_there(document: Any, claimed: int) -> int:
+    """How many pages there are: pdfium believes the file's own count, which damaged and
+    hostile files put at millions, each of them a failure of its own later on."""
+
+    def there(number: int) -> bool:
+        try:
+            document.get_page_size(number)
+        except pypdfium2.PdfiumError:
+            return False
+        return True
+
+    if any(there(number) for number in range(max(0, claimed - _LAST), claimed)):
+        return claimed
+    low, high = 0, max(0, claimed - _LAST)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if there(middle) else (low, middle)
+    return low
+
+
+def _refusal(path: Path, text: str, password: str | None) -> InputError:
+    if "password" in text:
+        return LockedError(f"{path}: {locked(password)}")
+    if "security" in text:
+        return LockedError(
+            f"{path}: the PDF is encrypted by a scheme that cannot be read; "
+            "save it without encryption"
+        )
+    return LibraryError(
+        f"{path}: the PDF is damaged beyond repair; fetch it again, or try --renderer mupdf"
+    )

@@ -9,41 +9,67 @@ from typing import Any, Self
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageCms, ImageFile, ImageOps
 
-from indexing.renderers.base import Image
+from indexing.inspection import TGA
+from indexing.renderers.base import Image, opening
 from retrieval.errors import InputError
 from retrieval.types import PageWords
 
 # A frame beyond this is a decompression bomb or a map; 24,000 x 16,000 still passes.
 _MOST_PIXELS = 400_000_000
 _MOST_FRAMES = 5_000
+_ORIENTATION = 0x0112
+
+# Pillow is let try the decoder of the type that the bytes show and no other: some of its
+# decoders (EPS) run programs.
+_FORMATS: dict[str, tuple[str, ...]] = {
+    "image/jpeg": ("JPEG", "MPO"),
+    "image/png": ("PNG",),
+    "image/tiff": ("TIFF",),
+    "image/webp": ("WEBP",),
+    "image/avif": ("AVIF",),
+    "image/gif": ("GIF",),
+    "image/bmp": ("BMP",),
+    "image/jp2": ("JPEG2000",),
+    "image/x-portable-anymap": ("PPM",),
+    "image/x-pcx": ("PCX",),
+    "image/x-sgi": ("SGI",),
+    "image/x-dds": ("DDS",),
+    "image/x-photoshop": ("PSD",),
+    "image/x-fli": ("FLI",),
+    TGA: ("TGA",),
+}
 
 
 class PictureDocument:
     """An ``OpenDocument`` over Pillow. Turned as its EXIF orientation says."""
 
-    def __init__(self, path: Path) -> None:
-        Pillow.MAX_IMAGE_PIXELS = _MOST_PIXELS
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._picture: Any = Pillow.open(path)
-                frames = int(getattr(self._picture, "n_frames", 1))
-        except Pillow.DecompressionBombError as error:
-            raise InputError(
-                f"{path}: the picture claims more than {_MOST_PIXELS // 1_000_000} million "
-                "pixels; scale it down"
-            ) from error
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-            raise InputError(
-                f"{path}: the picture is damaged and cannot be opened; fetch it again"
-            ) from error
-        if min(self._picture.size) < 1:
-            raise InputError(f"{path}: the picture has no pixels; fetch or export it again")
+    def __init__(self, path: Path, media_type: str) -> None:
+        self._path, self._formats = path, _FORMATS[media_type]
+        self._picture: Any = self._open()
+        with opening(path, "the picture"):
+            frames = int(getattr(self._picture, "n_frames", 1))
+        if media_type == "image/jpeg":
+            frames = 1  # the further frames of an MPO are other exposures of the same view
         self._frames = min(frames, _MOST_FRAMES)
         self._flags = ("frames-cut",) if frames > _MOST_FRAMES else ()
-        self._sizes: dict[int, tuple[int, int]] = {}
+        self._cut: set[int] = set()
+
+    def _open(self) -> Any:
+        Pillow.MAX_IMAGE_PIXELS = _MOST_PIXELS
+        with opening(self._path, "the picture"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                picture: Any = Pillow.open(self._path, formats=self._formats)
+            except Pillow.DecompressionBombError as error:
+                raise _too_large(self._path) from error
+        width, height = picture.size
+        if min(width, height) < 1:
+            raise InputError(f"{self._path}: the picture has no pixels; fetch or export it again")
+        if width * height > _MOST_PIXELS:
+            raise _too_large(self._path)
+        return picture
 
     @property
     def pages(self) -> int:
@@ -66,7 +92,7 @@ class PictureDocument:
     def size(self, number: int) -> tuple[float, float]:
         self._picture.seek(number)
         width, height = self._picture.size
-        turned = self._picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        turned = _orientation(self._picture) in (5, 6, 7, 8)
         return (float(height), float(width)) if turned else (float(width), float(height))
 
     def words(self, number: int) -> PageWords:
@@ -75,15 +101,22 @@ class PictureDocument:
     def picture_share(self, number: int) -> float:
         return 1.0
 
+    def has_content(self, number: int) -> bool:
+        return True
+
+    def page_flags(self, number: int) -> tuple[str, ...]:
+        return ("cut-off",) if number in self._cut else ()
+
     def render(self, number: int, dpi: int, max_pixels: int) -> Image:
         """The frame's own pixels: ``dpi`` means nothing for a picture."""
-        self._picture.seek(number)
-        frame = ImageOps.exif_transpose(self._picture)
-        if frame.mode in ("RGBA", "LA", "PA") or "transparency" in frame.info:
+        frame = _upright(self._decoded(number))
+        if frame.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in frame.info:
             paper = Pillow.new("RGBA", frame.size, "white")
             frame = Pillow.alpha_composite(paper, frame.convert("RGBA"))
-        elif frame.mode in ("I;16", "I", "F"):
+        elif frame.mode in ("I", "F") or frame.mode.startswith("I;16"):
             frame = _stretched(frame)
+        elif frame.mode == "LAB":
+            frame = _from_lab(frame)
         frame = frame.convert("RGB")
         if frame.width * frame.height > max_pixels:
             shrink = (max_pixels / (frame.width * frame.height)) ** 0.5
@@ -91,6 +124,36 @@ class PictureDocument:
             frame = frame.resize(size, Pillow.Resampling.LANCZOS)
         image: Image = np.asarray(frame, np.uint8)
         return image
+
+    def _decoded(self, number: int) -> Any:
+        """Frame ``number``; of a file that ends early, what there is of it."""
+        try:
+            self._picture.seek(number)
+            self._picture.load()
+            return self._picture
+        except (OSError, SyntaxError, ValueError, EOFError):
+            partial = self._partial(number)
+            if partial is None:
+                raise
+        self._cut.add(number)
+        return partial
+
+    def _partial(self, number: int) -> Any:
+        # A decoder that failed once does not go on: the file is opened anew.
+        self._picture.close()
+        self._picture = self._open()
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            self._picture.seek(number)
+            self._picture.load()
+        except (OSError, SyntaxError, ValueError, EOFError):
+            return None
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+        tones = self._picture.getextrema()
+        bands = tones if isinstance(tones[0], tuple) else (tones,)
+        # One tone all over means that nothing was decoded.
+        return self._picture if any(low != high for low, high in bands) else None
 
     def close(self) -> None:
         self._picture.close()
@@ -107,9 +170,36 @@ class PictureDocument:
         self.close()
 
 
+def _too_large(path: Path) -> InputError:
+    return InputError(
+        f"{path}: the picture claims more than {_MOST_PIXELS // 1_000_000} million pixels; "
+        "scale it down"
+    )
+
+
+def _orientation(picture: Any) -> int:
+    """1 to 8 as EXIF numbers them; 1, as it lies, where the EXIF block is damaged."""
+    try:
+        return int(picture.getexif().get(_ORIENTATION, 1))
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, EOFError):
+        return 1
+
+
+def _upright(picture: Any) -> Any:
+    if _orientation(picture) == 1:
+        return picture
+    return ImageOps.exif_transpose(picture)
+
+
 def _stretched(frame: Any) -> Any:
-    """16-bit and float pixels brought to 8 bits by their own range."""
-    values = np.asarray(frame, np.float64)
+    """16-bit, 32-bit and float pixels brought to 8 bits by their own range."""
+    values = np.nan_to_num(np.asarray(frame, np.float32), posinf=0, neginf=0)
     low, high = float(values.min(initial=0)), float(values.max(initial=1))
     scaled = (values - low) * (255 / max(high - low, 1e-9))
     return Pillow.fromarray(scaled.astype(np.uint8))
+
+
+def _from_lab(frame: Any) -> Any:
+    """CIE Lab as RGB, which Pillow's own conversion does not do."""
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.applyTransform(frame, ImageCms.buildTransform(lab, rgb, "LAB", "RGB"))

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from indexing.renderers.base import Image
+from indexing.renderers.base import Image, fitting_dpi
+from indexing.settings import IntakeSettings
 
 _log = logging.getLogger(__name__)
 _SECONDS = 60
@@ -30,9 +32,9 @@ def available() -> bool:
     return found
 
 
-def render(path: Path, number: int, dpi: float, longest: int, password: str | None) -> Image | None:
-    """Page ``number`` as ``[h, w, 3] uint8``, at most ``longest`` pixels on its longer side;
-    None if poppler is absent or fails too."""
+def render(path: Path, number: int, dpi: int, settings: IntakeSettings) -> Image | None:
+    """Page ``number`` as ``[h, w, 3] uint8`` RGB within the settings' pixels; None if poppler
+    is absent or fails too."""
     if not available():
         return None
     import pdf2image
@@ -43,15 +45,22 @@ def render(path: Path, number: int, dpi: float, longest: int, password: str | No
         PopplerNotInstalledError,
     )
 
+    secret = settings.password or ""
+    seconds = max(1, int(min(_SECONDS, settings.seconds_per_page / 2)))
     try:
+        # Asked first: a page of some metres would be painted at full size, then scaled down.
+        facts = pdf2image.pdfinfo_from_path(
+            str(path), userpw=secret, timeout=seconds, first_page=number + 1, last_page=number + 1
+        )
+        width, height = _points(facts, number + 1)
         found = pdf2image.convert_from_path(
             path,
-            dpi=round(dpi),
+            dpi=max(1, int(fitting_dpi(width, height, dpi, settings.max_pixels))),
             first_page=number + 1,
             last_page=number + 1,
-            userpw=password or "",
+            userpw=secret,
             use_cropbox=True,
-            timeout=_SECONDS,
+            timeout=seconds,
         )
     except (
         PDFPageCountError,
@@ -64,7 +73,14 @@ def render(path: Path, number: int, dpi: float, longest: int, password: str | No
         return None
     if not found:
         return None
-    picture = found[0].convert("RGB")
-    picture.thumbnail((longest, longest))
-    image: Image = np.asarray(picture, np.uint8)
+    image: Image = np.asarray(found[0].convert("RGB"), np.uint8)
     return image
+
+
+def _points(facts: Mapping[str, object], page: int) -> tuple[float, float]:
+    """Width and height of ``page`` from what pdfinfo prints of it ("612 x 792 pts (letter)")."""
+    for key, value in facts.items():
+        parts = str(value).split()
+        if key.split() == ["Page", str(page), "size"] and len(parts) >= 3:
+            return float(parts[0]), float(parts[2])
+    return 612.0, 792.0
