@@ -64,5 +64,10 @@ class Finished:
     """All pages asked for were sent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker has started: from here on its time is the file's."""
+
+
 Request = Describe | ReadPages | Render
-Reply = DocumentInfo | PageRead | Image | Refused | Finished
+Reply = DocumentInfo | PageRead | Image | Refused | Finished | Ready

@@ -67,9 +67,10 @@ def _page(
     boxes: list[tuple[float, float, float, float]],
     engine: Engine,
     sure: list[float],
+    aspect: float,
 ) -> OcrPage:
     array: FloatArray = np.array(boxes, np.float32).reshape(-1, 4)
-    words = join_spaced_letters(order_words(texts, np.clip(array, 0, 1)))
+    words = join_spaced_letters(order_words(texts, np.clip(array, 0, 1), aspect))
     return OcrPage(words, engine, float(np.mean(sure)) if sure else 0.0)
 
 
@@ -106,7 +107,7 @@ def _tesseract(image: NDArray[np.uint8]) -> OcrPage:
         texts.append(text)
         boxes.append((x / width, y / height, (x + w) / width, (y + h) / height))
         sure.append(float(row["conf"]) / 100)
-    return _page(texts, boxes, "tesseract", sure)
+    return _page(texts, boxes, "tesseract", sure, width / height)
 
 
 @cache
@@ -127,7 +128,7 @@ def _rapidocr(image: NDArray[np.uint8]) -> OcrPage:
     texts: list[str] = []
     boxes: list[tuple[float, float, float, float]] = []
     if found.txts is None:
-        return _page(texts, boxes, "rapidocr", [])
+        return _page(texts, boxes, "rapidocr", [], width / height)
     for corners, text in zip(found.boxes, found.txts, strict=True):
         x0, y0 = np.min(corners, axis=0)
         x1, y1 = np.max(corners, axis=0)
@@ -146,7 +147,8 @@ def _rapidocr(image: NDArray[np.uint8]) -> OcrPage:
                     y1 / height,
                 )
             )
-    return _page(texts, boxes, "rapidocr", [float(score) for score in found.scores])
+    sure = [float(score) for score in found.scores]
+    return _page(texts, boxes, "rapidocr", sure, width / height)
 
 
 @cache

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from multiprocessing import Pipe
 from pathlib import Path
 
-from indexing.messages import Reply, Request
-from retrieval.errors import FolioscopeError
+from indexing.messages import Ready, Reply, Request
+from retrieval.errors import FolioscopeError, ServiceError
 
 _ROOT = Path(__file__).resolve().parent.parent
-# Importing the libraries on a cold, busy machine counts against the first request.
+# Importing the libraries on a cold, busy machine; a file's time begins after it.
 _START_SECONDS = 60.0
 
 
@@ -26,12 +26,11 @@ class WorkerDiedError(FolioscopeError):
 
 
 class Worker:
-    """One worker process, started when first asked."""
+    """One worker process, started when first asked; ``ServiceError`` if it does not start."""
 
     def __init__(self, memory_mb: int) -> None:
         self._memory_mb = memory_mb
         self._process: subprocess.Popen[bytes] | None = None
-        self._fresh = True
 
     def ask(self, request: Request) -> None:
         """Send a request."""
@@ -47,15 +46,13 @@ class Worker:
 
     def reply(self, seconds: float) -> Reply:
         """The next reply. Raises ``WorkerDiedError`` after ``seconds``, or if it crashed."""
-        limit = seconds + (_START_SECONDS if self._fresh else 0)
         try:
-            if not self._connection.poll(limit):
+            if not self._connection.poll(seconds):
                 self.kill()
                 raise WorkerDiedError(f"took longer than the limit of {seconds:g} seconds")
             answer: Reply = self._connection.recv()
         except (EOFError, OSError) as error:
             raise WorkerDiedError(self._last_words()) from error
-        self._fresh = False
         return answer
 
     def kill(self) -> None:
@@ -97,7 +94,16 @@ class Worker:
         )
         theirs.close()
         self._connection = ours
-        self._fresh = True
+        try:
+            ready = ours.poll(_START_SECONDS) and isinstance(ours.recv(), Ready)
+        except (EOFError, OSError):
+            ready = False
+        if not ready:
+            self.kill()
+            raise ServiceError(
+                "a reader process does not start; run with FOLIOSCOPE_DEBUG=1 to see why "
+                f"(its limit is {self._memory_mb} MB of memory)"
+            )
 
 
 class WorkerPool:

@@ -16,7 +16,9 @@ import time
 import traceback
 from multiprocessing.connection import Connection
 
-from indexing.messages import Describe, Finished, Refused, Render, Request
+from indexing import reading
+from indexing.inspection import sniff
+from indexing.messages import Describe, Finished, Ready, Refused, Render, Request
 from indexing.renderers import open_document
 from retrieval.errors import FolioscopeError, InputError
 
@@ -37,15 +39,12 @@ def _die_with(parent: int) -> None:
 def serve(connection: Connection) -> None:
     """Answer requests until the parent closes its end."""
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send(Ready())
         while True:
             _answer(connection, connection.recv())
 
 
 def _answer(connection: Connection, request: Request) -> None:
-    # Imported late: a worker that only describes files does not pay for OCR.
-    from indexing import reading
-    from indexing.inspection import sniff
-
     try:
         if isinstance(request, Describe):
             connection.send(reading.describe_file(request.path, request.settings, request.metadata))

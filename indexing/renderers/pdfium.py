@@ -106,7 +106,9 @@ class PdfiumDocument:
             begin = i + 1
         if not texts:
             return PageWords.empty()
-        return order_words(texts, self._fractions(page, np.array(corners, np.float64)))
+        width, height = page.get_size()
+        boxes_in_page = self._fractions(page, np.array(corners, np.float64))
+        return order_words(texts, boxes_in_page, width / max(height, 1e-6))
 
     def picture_share(self, number: int) -> float:
         page = self._page(number)
@@ -169,8 +171,13 @@ class PdfiumDocument:
 
 
 def _divides(character: str) -> bool:
-    """Whether a word ends here. pdfium sets U+FFFE or U+FFFF where it is at a loss."""
-    return character.isspace() or character in "\ufffe\uffff\x00"
+    """Whether a word ends here. pdfium gives control characters, U+FFFE or U+FFFF where it is
+    at a loss, but for U+0002: a hyphen at the end of a line."""
+    return (
+        character.isspace()
+        or (character < " " and character != "\x02")
+        or character in "\ufffe\uffff"
+    )
 
 
 def _pages_there(document: Any, claimed: int) -> int:

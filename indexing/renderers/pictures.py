@@ -194,7 +194,7 @@ def _upright(picture: Any) -> Any:
 def _stretched(frame: Any) -> Any:
     """16-bit, 32-bit and float pixels brought to 8 bits by their own range."""
     values = np.nan_to_num(np.asarray(frame, np.float32), posinf=0, neginf=0)
-    low, high = float(values.min(initial=0)), float(values.max(initial=1))
+    low, high = float(values.min()), float(values.max())
     scaled = (values - low) * (255 / max(high - low, 1e-9))
     return Pillow.fromarray(scaled.astype(np.uint8))
 

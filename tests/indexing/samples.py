@@ -1,0 +1,162 @@
+"""Small real files that the tests of intake write for themselves, whole and broken."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import pymupdf
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+PARAGRAPH = (
+    "The harbour office keeps a ledger of every vessel that entered the basin last winter. "
+    "Pilots report the draught, the master signs the sheet, and the clerk adds the dues."
+)
+_HELVETICA = b"/Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>"
+
+
+def pdf(texts: Sequence[str], *, title: str = "", password: str = "", owner: str = "") -> bytes:
+    """A PDF with a page for each text; locked if there is a ``password``."""
+    document = pymupdf.open()
+    for text in texts:
+        page = document.new_page(width=300, height=200)
+        if text:
+            page.insert_textbox((20, 20, 280, 190), text, fontsize=11)
+    if title:
+        document.set_metadata({"title": title})
+    lock = {}
+    if password or owner:
+        lock = {
+            "encryption": pymupdf.PDF_ENCRYPT_AES_256,
+            "user_pw": password,
+            "owner_pw": owner or password,
+        }
+    return bytes(document.tobytes(**lock))
+
+
+def raw_pdf(objects: Sequence[bytes]) -> bytes:
+    """Object 1, the catalogue, and its followers with a right cross-reference table."""
+    out = b"%PDF-1.7\n"
+    offsets = []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%b\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    trailer = b"trailer\n<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n"
+    head = b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    return out + head + table + trailer % (len(objects) + 1, len(out))
+
+
+def raw_stream(content: bytes, entries: bytes = b"") -> bytes:
+    return b"<<%b/Length %d>>\nstream\n%b\nendstream" % (entries, len(content), content)
+
+
+def raw_pages(
+    contents: Sequence[bytes], resources: bytes = b"", more: Sequence[bytes] = ()
+) -> bytes:
+    """A PDF of 300 x 200 points with a page for each content stream; ``more`` objects follow
+    at number 3 + twice the number of pages."""
+    kids = b" ".join(b"%d 0 R" % (3 + 2 * i) for i in range(len(contents)))
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[%b]/Count %d>>" % (kids, len(contents)),
+    ]
+    for i, content in enumerate(contents):
+        page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents %d 0 R/Resources<<%b>>>>"
+        objects += [page % (4 + 2 * i, _HELVETICA + resources), raw_stream(content)]
+    return raw_pdf([*objects, *more])
+
+
+def show(text: str) -> bytes:
+    """A content stream that prints ``text``."""
+    return b"BT /F 20 Tf 20 100 Td (%b) Tj ET" % text.encode("latin-1")
+
+
+def empty_pdf() -> bytes:
+    """A sound PDF without a page."""
+    return raw_pdf([b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[]/Count 0>>"])
+
+
+def endless_pdf(pages: int, endless: int) -> bytes:
+    """A PDF of ``pages`` pages of which page ``endless`` takes 8 to the power of 12 paintings."""
+    depth, fan = 12, 8
+    first = 3 + 2 * pages
+    forms = []
+    for level in range(depth):
+        last = level == depth - 1
+        body = b"0 0 300 200 re f" if last else b"/X Do " * fan
+        inner = b"" if last else b"/Resources<</XObject<</X %d 0 R>>>>" % (first + level + 1)
+        entries = b"/Type/XObject/Subtype/Form/BBox[0 0 300 200]" + inner
+        forms.append(raw_stream(body, entries))
+    contents = [b"/X Do" if i == endless else show(f"page {i}") for i in range(pages)]
+    return raw_pages(contents, b"/XObject<</X %d 0 R>>" % first, forms)
+
+
+def too_nested_pdf(text: str) -> bytes:
+    """A page whose graphics state is nested deeper than MuPDF goes; others print it."""
+    return raw_pages([b"q " * 20_000 + show(text)])
+
+
+def lying_pdf(pages: int, claimed: int) -> bytes:
+    """A PDF of ``pages`` pages that says it has ``claimed``."""
+    whole = raw_pages([show(f"page {i}") for i in range(pages)])
+    return whole.replace(b"/Count %d" % pages, b"/Count %d" % claimed)
+
+
+def unreadable_pdf() -> bytes:
+    """One page, whose content is packed in a way that no decoder takes."""
+    content = zlib.compress(show("lost"))[:-4]
+    parameters = b"<</Predictor 2/Colors 536870913/Columns 1/BitsPerComponent 8>>"
+    entries = b"/Filter/FlateDecode/DecodeParms%b" % parameters
+    return raw_pdf(
+        [
+            b"<</Type/Catalog/Pages 2 0 R>>",
+            b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R>>",
+            raw_stream(content, entries),
+        ]
+    )
+
+
+def picture(
+    text: str = "Landmark", size: tuple[int, int] = (320, 120), mode: str = "RGB"
+) -> Image.Image:
+    """Black ``text`` in the upper left of a white picture."""
+    image = Image.new("L", size, 255)
+    draw = ImageDraw.Draw(image)
+    draw.multiline_text((16, 12), text, fill=0, font=ImageFont.load_default(24), spacing=8)
+    return image.convert(mode)
+
+
+def saved(image: Image.Image, form: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    return out.getvalue()
+
+
+def hollow_png(width: int, height: int) -> bytes:
+    """A PNG that claims ``width`` x ``height`` grey pixels and brings none."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + checksum
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(b""))
+    return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
+
+
+def ink(image: NDArray[np.uint8]) -> tuple[float, float, float, float]:
+    """The box around what is dark on ``[h, w, 3] uint8``, in fractions of the picture."""
+    rows, columns = np.nonzero(image.min(axis=2) < 128)
+    height, width = image.shape[:2]
+    return (
+        float(columns.min() / width),
+        float(rows.min() / height),
+        float((columns.max() + 1) / width),
+        float((rows.max() + 1) / height),
+    )

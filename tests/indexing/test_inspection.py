@@ -1,0 +1,144 @@
+"""What a file is, by its bytes; what its owner is told where it is none of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from indexing.inspection import inspect_file, sniff
+from indexing.intake import expand_sources
+from retrieval.errors import InputError
+from tests.indexing import samples
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "media_type"),
+    [
+        ("JPEG", "a.jpg", "image/jpeg"),
+        ("JPEG", "a.jpeg", "image/jpeg"),
+        ("PNG", "a.png", "image/png"),
+        ("TIFF", "a.tif", "image/tiff"),
+        ("WEBP", "a.webp", "image/webp"),
+        ("AVIF", "a.avif", "image/avif"),
+        ("GIF", "a.gif", "image/gif"),
+        ("BMP", "a.bmp", "image/bmp"),
+        ("JPEG2000", "a.jp2", "image/jp2"),
+        ("PPM", "a.ppm", "image/x-portable-anymap"),
+        ("PCX", "a.pcx", "image/x-pcx"),
+        ("SGI", "a.sgi", "image/x-sgi"),
+        ("DDS", "a.dds", "image/x-dds"),
+        ("TGA", "a.tga", "image/x-tga"),
+    ],
+)
+def test_a_picture_is_known_by_its_bytes(
+    tmp_path: Path, form: str, name: str, media_type: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(samples.saved(samples.picture(), form))
+    facts = inspect_file(path)
+    assert (facts.media_type, facts.flags) == (media_type, ())
+    assert sniff(path) == media_type
+
+
+def test_size_and_checksum_are_of_the_whole_file(tmp_path: Path) -> None:
+    content = samples.pdf(["one"]) + b"%" * (3 << 20)
+    path = tmp_path / "a.pdf"
+    path.write_bytes(content)
+    facts = inspect_file(path)
+    assert facts.bytes == len(content)
+    assert facts.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(("name", "flags"), [("a.pdf", ("misnamed",)), ("a", ())])
+def test_a_name_that_lies_is_noted_and_does_not_matter(
+    tmp_path: Path, name: str, flags: tuple[str, ...]
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(samples.saved(samples.picture(), "PNG"))
+    facts = inspect_file(path)
+    assert (facts.media_type, facts.flags) == ("image/png", flags)
+
+
+def test_a_pdf_may_begin_with_some_rubbish(tmp_path: Path) -> None:
+    path = tmp_path / "mail.pdf"
+    path.write_bytes(b"X-Header: rubbish\r\n" * 20 + samples.pdf(["one"]))
+    assert inspect_file(path).media_type == "application/pdf"
+
+
+REFUSED = [
+    ("empty.pdf", b"", "empty (0 bytes)", "fetch or export it again"),
+    ("zeros.pdf", b"\x00" * 5000, "only zero bytes", "fetch it again"),
+    ("page.pdf", b"\xef\xbb\xbf\n<!DOCTYPE html><html>404", "web page", "fetch the document"),
+    ("notes.pdf", b"Dear all, this is no PDF.", "plain text", "as PDF"),
+    ("data.xml", b"<?xml version='1.0'?><a/>", "XML", "as PDF"),
+    ("old.doc", b"\xd0\xcf\x11\xe0" + b"\x01" * 600, "old Office document", "as PDF"),
+    ("vector.ps", b"%!PS-Adobe-3.0\n", "PostScript", "as PDF"),
+    ("phone.heic", b"\x00\x00\x00\x18ftypheic" + b"\x01" * 64, "HEIC", "PNG or JPEG"),
+    ("film.mp4", b"\x00\x00\x00\x18ftypisom" + b"\x01" * 64, "video", "pictures"),
+    ("pages.gz", b"\x1f\x8b\x08" + b"\x01" * 64, "gzip archive", "unpack"),
+    ("noise.pdf", bytes(range(128, 256)) * 4, "known type", "fetch or export it again"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what", "remedy"), REFUSED, ids=[r[0] for r in REFUSED]
+)
+def test_refusals_say_where_what_and_what_to_do(
+    tmp_path: Path, name: str, content: bytes, what: str, remedy: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError) as refusal:
+        inspect_file(path)
+    message = str(refusal.value)
+    assert message.startswith(f"{path}: ")
+    assert what in message and remedy in message
+
+
+@pytest.mark.parametrize(
+    ("inside", "what"),
+    [
+        ("word/document.xml", "a Word document"),
+        ("ppt/presentation.xml", "a PowerPoint presentation"),
+        ("xl/workbook.xml", "an Excel workbook"),
+        ("letter.txt", "a ZIP archive"),
+    ],
+)
+def test_office_documents_are_told_apart(tmp_path: Path, inside: str, what: str) -> None:
+    path = tmp_path / "report.pdf"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(inside, "content")
+    with pytest.raises(InputError, match=f"is {what}"):
+        inspect_file(path)
+
+
+def test_a_folder_or_a_missing_file_is_no_document(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"):
+        inspect_file(tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        inspect_file(tmp_path / "gone.pdf")
+    with pytest.raises(InputError, match="cannot be read"):
+        sniff(tmp_path / "gone.pdf")
+
+
+def test_sources_are_files_folders_and_patterns(tmp_path: Path) -> None:
+    for name in ("b.pdf", "a.PNG", "deep/c.avif", "deep/d.txt", ".hidden/e.pdf"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    found = [tmp_path / name for name in ("a.PNG", "b.pdf", "deep/c.avif")]
+    assert expand_sources([tmp_path]) == found
+    # A file that is named is taken whatever it is called, and each file only once.
+    assert expand_sources([tmp_path / "deep/d.txt", tmp_path / "deep"]) == [
+        tmp_path / "deep/d.txt",
+        tmp_path / "deep/c.avif",
+    ]
+    assert expand_sources([str(tmp_path / "*.pdf")]) == [tmp_path / "b.pdf"]
+    with pytest.raises(InputError, match="no file matches"):
+        expand_sources([str(tmp_path / "*.docx")])
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(InputError, match="no documents in"):
+        expand_sources([tmp_path / "bare"])
