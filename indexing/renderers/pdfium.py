@@ -107,8 +107,10 @@ class PdfiumDocument:
         if not texts:
             return PageWords.empty()
         width, height = page.get_size()
-        boxes_in_page = self._fractions(page, np.array(corners, np.float64))
-        return order_words(texts, boxes_in_page, width / max(height, 1e-6))
+        found = self._fractions(page, np.array(corners, np.float64))
+        visible = (found[:, 2:] > 0).all(axis=1) & (found[:, :2] < 1).all(axis=1)
+        kept = [text for text, seen in zip(texts, visible, strict=True) if seen]
+        return order_words(kept, np.clip(found[visible], 0, 1), width / max(height, 1e-6))
 
     def picture_share(self, number: int) -> float:
         page = self._page(number)
@@ -153,14 +155,14 @@ class PdfiumDocument:
         self.close()
 
     def _fractions(self, page: Any, corners: Any) -> Any:
-        """Page space (origin bottom-left, not rotated) to fractions of the displayed page."""
+        """Page space (origin bottom-left, not rotated) to fractions of the displayed page,
+        below 0 and above 1 for what the crop box leaves out."""
         left, bottom, right, top = page.get_cropbox()
         x = (corners[:, [0, 2]] - left) / max(right - left, 1e-6)
         y = (top - corners[:, [1, 3]]) / max(top - bottom, 1e-6)
         for _ in range((page.get_rotation() // 90) % 4):
             x, y = 1 - y, x
-        boxes = np.stack((x.min(1), y.min(1), x.max(1), y.max(1)), axis=1)
-        return np.clip(boxes, 0, 1).astype(np.float32)
+        return np.stack((x.min(1), y.min(1), x.max(1), y.max(1)), axis=1).astype(np.float32)
 
     def _page(self, number: int) -> Any:
         if self._current is None or self._current[0] != number:

@@ -92,7 +92,8 @@ class PictureDocument:
     def size(self, number: int) -> tuple[float, float]:
         self._picture.seek(number)
         width, height = self._picture.size
-        turned = _orientation(self._picture) in (5, 6, 7, 8)
+        # Pillow gives a TIFF's size as turned, that of the others as stored.
+        turned = self._picture.format != "TIFF" and _orientation(self._picture) > 4
         return (float(height), float(width)) if turned else (float(width), float(height))
 
     def words(self, number: int) -> PageWords:

@@ -1,0 +1,332 @@
+"""Pages as the libraries give them: words where the ink is, however the page is turned or cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pymupdf
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from indexing.inspection import sniff
+from indexing.reading import is_blank
+from indexing.renderers import OpenDocument, open_document, poppler
+from indexing.renderers.base import fitting_dpi, outline_paths
+from indexing.settings import IntakeSettings, RendererChoice
+from tests.indexing import samples
+
+RENDERERS: tuple[RendererChoice, ...] = ("mupdf", "pdfium")
+both = pytest.mark.parametrize("renderer", RENDERERS)
+
+
+def opened(path: Path, renderer: RendererChoice = "mupdf") -> OpenDocument:
+    return open_document(path, sniff(path), IntakeSettings(renderer=renderer))
+
+
+def turned_page(path: Path, rotation: int, crop: tuple[float, ...] | None) -> Path:
+    document = pymupdf.open()
+    page = document.new_page(width=400, height=600)
+    page.insert_text((150, 240), "Landmark", fontsize=24)
+    if crop is not None:
+        page.set_cropbox(pymupdf.Rect(crop))
+    page.set_rotation(rotation)
+    document.save(path)
+    return path
+
+
+@both
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("crop", [None, (100, 150, 380, 420)])
+def test_a_words_box_is_where_its_ink_is(
+    tmp_path: Path, renderer: RendererChoice, rotation: int, crop: tuple[float, ...] | None
+) -> None:
+    with opened(turned_page(tmp_path / "a.pdf", rotation, crop), renderer) as document:
+        words, image = document.words(0), document.render(0, 144, 40_000_000)
+        width, height = document.size(0)
+    assert words.texts == ("Landmark",)
+    sides = (400.0, 600.0) if crop is None else (280.0, 270.0)
+    assert (width, height) == (sides if rotation % 180 == 0 else sides[::-1])
+    assert image.shape == (height * 2, width * 2, 3)
+    x0, y0, x1, y1 = samples.ink(image)
+    box, slack = words.boxes[0], 0.01
+    assert box[0] - slack <= x0 and box[1] - slack <= y0
+    assert x1 <= box[2] + slack and y1 <= box[3] + slack
+    # The box is the ink's with the room that letters have above and below, not half the page.
+    assert (box[2] - box[0]) * (box[3] - box[1]) < 3 * (x1 - x0) * (y1 - y0)
+
+
+@both
+def test_words_outside_the_crop_box_are_not_on_the_page(
+    tmp_path: Path, renderer: RendererChoice
+) -> None:
+    document = pymupdf.open()
+    page = document.new_page(width=400, height=600)
+    page.insert_text((50, 100), "inside")
+    page.insert_text((50, 500), "outside")
+    page.set_cropbox(pymupdf.Rect(0, 0, 400, 300))
+    document.save(tmp_path / "a.pdf")
+    with opened(tmp_path / "a.pdf", renderer) as opened_document:
+        assert opened_document.words(0).texts == ("inside",)
+
+
+@settings(max_examples=25)
+@given(
+    rotation=st.sampled_from([0, 90, 180, 270]),
+    places=st.lists(st.tuples(st.integers(30, 420), st.integers(40, 560)), min_size=1, max_size=12),
+    cut=st.tuples(*(st.integers(0, 90) for _ in range(4))),
+)
+def test_the_two_libraries_agree_on_words_and_boxes(
+    tmp_path_factory: pytest.TempPathFactory,
+    rotation: int,
+    places: list[tuple[int, int]],
+    cut: tuple[int, ...],
+) -> None:
+    path = tmp_path_factory.mktemp("agree") / "a.pdf"
+    document = pymupdf.open()
+    page = document.new_page(width=500, height=600)
+    # On rows of their own: words that overlap are one word to one library and two to the other.
+    for i, (x, _) in enumerate(places):
+        page.insert_text((x, 110 + 30 * i), f"word{i}", fontsize=10)
+    page.set_cropbox(pymupdf.Rect(cut[0] / 4, cut[1], 500 - cut[2] / 4, 600 - cut[3]))
+    page.set_rotation(rotation)
+    document.save(path)
+    found = {}
+    for renderer in RENDERERS:
+        with opened(path, renderer) as opened_document:
+            words = opened_document.words(0)
+        assert words.boxes.dtype == np.float32 and words.boxes.shape == (len(words), 4)
+        assert ((words.boxes >= 0) & (words.boxes <= 1)).all()
+        assert (words.boxes[:, :2] < words.boxes[:, 2:]).all()
+        found[renderer] = dict(zip(words.texts, words.boxes, strict=True))
+    assert (
+        found["mupdf"].keys() == found["pdfium"].keys() == {f"word{i}" for i in range(len(places))}
+    )
+    for text, box in found["mupdf"].items():
+        assert np.abs(box - found["pdfium"][text]).max() < 0.02
+
+
+@both
+def test_running_text_is_the_same_words_in_the_same_order(
+    tmp_path: Path, renderer: RendererChoice
+) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(samples.pdf([samples.PARAGRAPH]))
+    with opened(path, renderer) as document:
+        words = document.words(0)
+    assert list(words.texts) == samples.PARAGRAPH.split()
+    assert words.lines[0] == 0 and set(np.diff(words.lines)) == {0, 1}
+
+
+@both
+def test_labels_titles_and_outline(tmp_path: Path, renderer: RendererChoice) -> None:
+    document = pymupdf.open()
+    for i in range(5):
+        document.new_page().insert_text((72, 72), f"page {i}")
+    document.set_page_labels(
+        [
+            {"startpage": 0, "prefix": "", "style": "r", "firstpagenum": 1},
+            {"startpage": 2, "prefix": "A-", "style": "D", "firstpagenum": 1},
+        ]
+    )
+    document.set_toc([[1, "Basics", 1], [2, "First  steps", 3], [1, "Reference", 4]])
+    document.set_metadata({"title": "  The Handbook "})
+    document.save(tmp_path / "a.pdf")
+    with opened(tmp_path / "a.pdf", renderer) as opened_document:
+        assert opened_document.title == "The Handbook"
+        assert [opened_document.label(i) for i in range(5)] == ["i", "ii", "A-1", "A-2", "A-3"]
+        assert [opened_document.outline(i) for i in range(5)] == [
+            "Basics",
+            "Basics",
+            "Basics > First steps",
+            "Reference",
+            "Reference",
+        ]
+
+
+@both
+def test_without_labels_pages_are_counted_from_one(
+    tmp_path: Path, renderer: RendererChoice
+) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(samples.pdf(["one", "two"]))
+    with opened(path, renderer) as document:
+        assert [document.label(i) for i in range(2)] == ["1", "2"]
+        assert [document.outline(i) for i in range(2)] == ["", ""]
+
+
+@both
+def test_pictures_on_a_page_are_measured(tmp_path: Path, renderer: RendererChoice) -> None:
+    document = pymupdf.open()
+    page = document.new_page(width=400, height=400)
+    pixels = samples.saved(samples.picture(size=(64, 64)), "PNG")
+    page.insert_image(pymupdf.Rect(0, 0, 200, 400), stream=pixels, keep_proportion=False)
+    document.new_page(width=400, height=400)
+    document.save(tmp_path / "a.pdf")
+    with opened(tmp_path / "a.pdf", renderer) as opened_document:
+        assert opened_document.picture_share(0) == pytest.approx(0.5, abs=0.01)
+        assert opened_document.picture_share(1) == 0
+        assert opened_document.has_content(0) and not opened_document.has_content(1)
+
+
+@both
+def test_a_page_of_many_metres_is_painted_within_the_pixels(
+    tmp_path: Path, renderer: RendererChoice
+) -> None:
+    document = pymupdf.open()
+    document.new_page(width=8000, height=12000).insert_text((100, 900), "wide", fontsize=800)
+    document.save(tmp_path / "a.pdf")
+    with opened(tmp_path / "a.pdf", renderer) as opened_document:
+        image = opened_document.render(0, 200, 2_000_000)
+    assert 1_900_000 < image.shape[0] * image.shape[1] <= 2_020_000
+    assert not is_blank(image)
+
+
+@given(st.floats(1, 20_000), st.floats(1, 20_000), st.integers(36, 600), st.integers(10_000, 10**8))
+def test_the_dpi_that_fits_never_exceeds_the_pixels(
+    width: float, height: float, dpi: int, most: int
+) -> None:
+    fitting = fitting_dpi(width, height, dpi, most)
+    pixels = (width / 72 * fitting) * (height / 72 * fitting)
+    assert fitting <= dpi and pixels <= most * (1 + 1e-9)
+    assert fitting == dpi or pixels == pytest.approx(most)
+
+
+def test_outline_entries_without_a_page_or_beyond_the_last_are_harmless() -> None:
+    entries = [(1, "A", 0), (3, "deep", 1), (2, "lost", -1), (1, "B", 99)]
+    assert outline_paths(entries, 3) == ["A", "A > deep", "A > deep"]
+    assert outline_paths([], 2) == ["", ""]
+
+
+# Orientation 6 is a camera held on its right side: what it stores lies on its left.
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "TIFF", "PNG", "AVIF"])
+def test_a_picture_is_turned_as_its_exif_says(tmp_path: Path, form: str, orientation: int) -> None:
+    back = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    upright = samples.picture("top left", (320, 120))
+    stored = upright if orientation == 1 else upright.transpose(back[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photo"
+    path.write_bytes(samples.saved(stored, form, exif=exif))
+    with opened(path) as document:
+        assert document.size(0) == (320, 120)
+        image = document.render(0, 200, 40_000_000)
+    assert image.shape == (120, 320, 3)
+    assert np.abs(np.array(samples.ink(image)) - samples.ink(np.asarray(upright))).max() < 0.02
+
+
+def frames(*words: str) -> list[Image.Image]:
+    return [samples.picture(word, (200, 60 + 20 * i)) for i, word in enumerate(words)]
+
+
+def test_every_page_of_a_tiff_is_a_page_of_its_own_size(tmp_path: Path) -> None:
+    first, *others = frames("one", "two", "three")
+    path = tmp_path / "fax.tif"
+    path.write_bytes(samples.saved(first, "TIFF", save_all=True, append_images=others))
+    with opened(path) as document:
+        assert document.pages == 3
+        # Out of order, as a search does that draws the page of a hit.
+        for number in (2, 0, 1):
+            assert document.size(number) == (200, 60 + 20 * number)
+            image = document.render(number, 200, 40_000_000)
+            assert image.shape == (60 + 20 * number, 200, 3)
+            expected = np.asarray((first, *others)[number])
+            assert np.array_equal(image, expected)
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
+def test_every_frame_of_an_animation_is_a_page(tmp_path: Path, form: str) -> None:
+    pictures = [samples.picture(word, (200, 60)) for word in ("one", "two", "three")]
+    options = {"lossless": True} if form == "WEBP" else {}
+    content = samples.saved(
+        pictures[0], form, save_all=True, append_images=pictures[1:], duration=100, **options
+    )
+    path = tmp_path / "film"
+    path.write_bytes(content)
+    with opened(path) as document:
+        assert document.pages == 3
+        for number in (2, 0, 1):
+            image = document.render(number, 200, 40_000_000)
+            assert np.abs(image.astype(int) - np.asarray(pictures[number])).max() < 16
+
+
+def deep(values: np.ndarray, dtype: str) -> Image.Image:
+    return Image.fromarray(values.astype(dtype))
+
+
+@pytest.mark.parametrize(
+    "dark_on_light",
+    [
+        samples.picture(mode="1"),
+        samples.picture(mode="P"),
+        samples.picture(mode="CMYK"),
+        samples.picture(mode="L"),
+        deep(np.asarray(samples.picture(mode="L")).astype(int) * 4 + 20_000, "<u2"),
+        deep(np.asarray(samples.picture(mode="L")).astype(int) * 4 + 20_000, ">u2"),
+        deep(np.asarray(samples.picture(mode="L")).astype(int) * 999 - 5, "int32"),
+        deep(np.asarray(samples.picture(mode="L")) / 1e6, "float32"),
+    ],
+    ids=["1", "P", "CMYK", "L", "16 bit", "16 bit, big-endian", "32 bit", "float"],
+)
+def test_every_kind_of_pixel_comes_as_rgb(tmp_path: Path, dark_on_light: Image.Image) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(samples.saved(dark_on_light, "TIFF"))
+    with opened(path) as document:
+        image = document.render(0, 200, 40_000_000)
+    expected = np.asarray(samples.picture())
+    assert image.dtype == np.uint8 and image.shape == expected.shape
+    assert samples.ink(image) == pytest.approx(samples.ink(expected), abs=0.01)
+    assert image.max() > 240 and image.min() < 60
+
+
+def test_what_is_transparent_is_paper(tmp_path: Path) -> None:
+    opaque = samples.picture(mode="L")
+    glass = Image.new("RGBA", opaque.size, (0, 0, 0, 0))
+    glass.putalpha(opaque.point(lambda tone: 255 - tone))
+    path = tmp_path / "a.png"
+    path.write_bytes(samples.saved(glass, "PNG"))
+    with opened(path) as document:
+        image = document.render(0, 200, 40_000_000)
+    assert np.abs(image.astype(int) - np.asarray(samples.picture())).max() < 3
+
+
+def test_a_large_picture_is_scaled_down(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(samples.saved(samples.picture(size=(2000, 1500)), "PNG"))
+    with opened(path) as document:
+        image = document.render(0, 200, 1_000_000)
+        assert document.size(0) == (2000, 1500)
+    assert image.shape[0] * image.shape[1] <= 1_000_000
+    assert image.shape[1] / image.shape[0] == pytest.approx(4 / 3, abs=0.01)
+
+
+@pytest.mark.skipif(not poppler.available(), reason="poppler (pdftoppm) is not installed")
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_poppler_paints_the_page_as_mupdf_does(tmp_path: Path, rotation: int) -> None:
+    path = turned_page(tmp_path / "a.pdf", rotation, (100, 150, 380, 420))
+    image = poppler.render(path, 0, 72, IntakeSettings())
+    with opened(path) as document:
+        expected = document.render(0, 72, 40_000_000)
+    assert image is not None and image.shape == expected.shape
+    assert samples.ink(image) == pytest.approx(samples.ink(expected), abs=0.02)
+
+
+@pytest.mark.skipif(not poppler.available(), reason="poppler (pdftoppm) is not installed")
+def test_poppler_keeps_to_the_pixels_and_gives_none_where_it_fails(tmp_path: Path) -> None:
+    path = turned_page(tmp_path / "a.pdf", 0, None)
+    image = poppler.render(path, 0, 600, IntakeSettings(max_pixels=1_000_000))
+    assert image is not None and image.shape[0] * image.shape[1] <= 1_010_000
+    assert poppler.render(path, 7, 72, IntakeSettings()) is None
+    (tmp_path / "b.pdf").write_bytes(b"%PDF-1.4 nothing")
+    assert poppler.render(tmp_path / "b.pdf", 0, 72, IntakeSettings()) is None
