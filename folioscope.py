@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eval.cli import app as eval_app
 from indexing.cli import app as index_app
 from indexing.cli_demo import demo
 from indexing.cli_search import search
@@ -49,6 +50,7 @@ def _version() -> str:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(index_app, name="index")
 app.command("search")(search)
+app.add_typer(eval_app, name="eval")
 app.command("demo")(demo)
 
 

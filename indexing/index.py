@@ -85,7 +85,7 @@ class Index:
         self.path = path
         self.encoder = encoder
         self._settings = settings
-        self._search_settings = search
+        self.search_settings = search
         self._searcher: Searcher | None = None
         self._lock = threading.Lock()
 
@@ -339,7 +339,7 @@ class Index:
                 store = Store.open(self.path)
                 try:
                     coarse = self._coarse_of(store)
-                    self._searcher = Searcher(store, coarse, self.encoder, self._search_settings)
+                    self._searcher = Searcher(store, coarse, self.encoder, self.search_settings)
                 except BaseException:
                     store.close()
                     raise

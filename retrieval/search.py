@@ -293,6 +293,7 @@ class Searcher:
             flags=record.flags,
             regions=regions,
             snippet=" ".join(text.split())[:_SNIPPET],
+            size=(record.width, record.height),
         )
 
     def _explain(

@@ -121,7 +121,8 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One page found. ``score`` orders the hits; ``scores`` holds each lane's share."""
+    """One page found. ``score`` orders the hits; ``scores`` holds each lane's share; ``size``
+    is the page's width and height in points (a picture's in pixels)."""
 
     rank: int
     score: float
@@ -136,6 +137,7 @@ class Hit:
     flags: tuple[str, ...]
     regions: tuple[Region, ...]
     snippet: str = ""
+    size: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

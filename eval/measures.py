@@ -1,0 +1,155 @@
+"""Measures over runs, computed by ir-measures (trec_eval's formulas), with their uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import ir_measures
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from eval.datasets import Question
+from eval.runs import Answered, Run
+
+MEASURES = ("nDCG@5", "nDCG@10", "Success@1", "Success@5", "R@100", "RR@10")
+_RESAMPLES = 2000
+
+
+def per_question(
+    questions: Iterable[Question], run: Run, measures: Sequence[str] = MEASURES
+) -> dict[str, dict[str, float]]:
+    """Each measure of each question that the run answered: ``{measure: {qid: value}}``.
+
+    A question whose pages were not found counts 0. Pages it ignores are taken out first.
+    """
+    asked = [q for q in questions if q.qid in run.answered]
+    qrels = {q.qid: {_key(q.doc, page): 1 for page in q.pages} for q in asked}
+    ranking = {q.qid: _ranking(q, run.answered[q.qid]) for q in asked}
+    wanted = [ir_measures.parse_measure(name) for name in measures]
+    values = {name: dict.fromkeys(qrels, 0.0) for name in measures}
+    for metric in ir_measures.iter_calc(wanted, qrels, ranking):
+        values[str(metric.measure)][metric.query_id] = float(metric.value)
+    return values
+
+
+def _ranking(question: Question, answered: Answered) -> dict[str, float]:
+    kept = [
+        (doc, page)
+        for doc, page in answered.ranked
+        if not (doc == question.doc and page in question.ignored)
+    ]
+    # Equal scores would be ordered by name: the rank decides.
+    return {_key(doc, page): float(len(kept) - rank) for rank, (doc, page) in enumerate(kept)}
+
+
+def _key(doc: str, page: int) -> str:
+    return f"{doc}#{page}"
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """A 95 % bootstrap interval (percentile, 2,000 resamples) of the mean of ``values``."""
+    if len(values) < 2 or len(set(values)) == 1:
+        mean = float(np.mean(values)) if len(values) else 0.0
+        return mean, mean
+    found = stats.bootstrap(
+        (np.asarray(values),),
+        np.mean,
+        n_resamples=_RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def paired_p_value(a: Sequence[float], b: Sequence[float], seed: int = 0) -> float:
+    """Two-sided p of a paired randomisation test (sign flips of the differences)."""
+    differences = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    if not differences.any():
+        return 1.0
+    return float(
+        stats.permutation_test(
+            (differences,),
+            np.mean,
+            permutation_type="samples",
+            n_resamples=_RESAMPLES,
+            rng=np.random.default_rng(seed),
+        ).pvalue
+    )
+
+
+def kept_of_best(exact: Run, candidates: Run, best: int = 10) -> float:
+    """Share of the ``best`` pages of the exact runs that are anywhere in the other run."""
+    shares = []
+    for qid, answer in exact.answered.items():
+        top = set(answer.ranked[:best])
+        if top and qid in candidates.answered:
+            shares.append(len(top & set(candidates.answered[qid].ranked)) / len(top))
+    return float(np.mean(shares)) if shares else 0.0
+
+
+def latency(run: Run) -> dict[str, dict[str, float]]:
+    """Milliseconds by stage: p50, p95 and p99 over the questions."""
+    stages: dict[str, list[float]] = {}
+    for answer in run.answered.values():
+        for stage, value in answer.timing_ms.items():
+            stages.setdefault(stage, []).append(value)
+    return {
+        stage: {f"p{p}": round(float(np.percentile(values, p)), 2) for p in (50, 95, 99)}
+        for stage, values in stages.items()
+    }
+
+
+def region_hits(questions: Iterable[Question], run: Run) -> dict[str, float]:
+    """Of questions whose page is among the first ten: how often a region holds the answer.
+
+    ``region@k``: the centre of a true box lies in one of the first k regions. ``area@k``: the
+    share of the page that these regions cover, without which the first says nothing.
+    """
+    rows: list[tuple[float, float, float, float]] = []
+    for question in questions:
+        found = run.answered.get(question.qid)
+        if found is None or not found.regions:
+            continue
+        width, height = found.regions["size"]
+        boxes = np.asarray(found.regions["boxes"], np.float64).reshape(-1, 4)
+        truth = np.array([b.box for b in question.boxes if b.page == found.regions["page"]])
+        truth = truth / (width, height, width, height)
+        centres = (truth[:, :2] + truth[:, 2:]) / 2
+        inside = [bool(_contains(box, centres).any()) for box in boxes]
+        rows.append((float(any(inside[:1])), float(any(inside)), _area(boxes[:1]), _area(boxes)))
+    names = ("region@1", "region@5", "area@1", "area@5")
+    means = np.mean(rows, axis=0) if rows else np.zeros(4)
+    return {"questions": float(len(rows)), **dict(zip(names, map(float, means), strict=True))}
+
+
+def _contains(box: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    inside: NDArray[np.bool_] = np.all((points >= box[:2]) & (points <= box[2:]), axis=1)
+    return inside
+
+
+def _area(boxes: NDArray[np.float64]) -> float:
+    """Share of the page that boxes cover, overlaps once, on a grid of 200 x 200."""
+    grid = np.zeros((200, 200), bool)
+    for x0, y0, x1, y1 in np.rint(np.clip(boxes, 0, 1) * 200).astype(int):
+        grid[y0:y1, x0:x1] = True
+    return float(grid.mean())
+
+
+def summarise(questions: Sequence[Question], run: Run) -> list[dict[str, Any]]:
+    """One row for each kind and scope of question, then one for all: means and an interval."""
+    values = per_question(questions, run)
+    groups: dict[str, list[str]] = {}
+    for question in questions:
+        if question.qid in run.answered:
+            groups.setdefault(f"{question.kind} ({question.scope})", []).append(question.qid)
+    everything = [qid for qids in groups.values() for qid in qids]
+    rows = []
+    for name, qids in [*sorted(groups.items()), ("all", everything)]:
+        first = [values[MEASURES[0]][qid] for qid in qids]
+        means: Mapping[str, float] = {
+            measure: float(np.mean([values[measure][qid] for qid in qids])) for measure in MEASURES
+        }
+        rows.append({"group": name, "questions": len(qids), **means, "interval": interval(first)})
+    return rows

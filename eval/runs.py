@@ -1,0 +1,177 @@
+"""A run: what one configuration found for every question, kept whole so that any measure can
+be taken from it later. One JSON line for the configuration, then one a question, appended as
+they are answered; a run that was stopped goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+from eval.datasets import Question
+from indexing.index import Index
+from retrieval.errors import InputError
+from retrieval.search import SearchMode
+from retrieval.types import Hit, SearchResult
+
+FORMAT = "folioscope-run/1"
+_VERSIONS = ("folioscope", "numpy", "faiss-cpu", "lancedb", "onnxruntime", "pymupdf", "ir-measures")
+_WITH_REGIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One question's ranking: documents and 0-based pages, best first, with scores and times.
+
+    ``regions`` are those of the first hit on a page that holds the answer, as page fractions
+    ``[n][4]``, with that page's ``page`` number and ``size`` (points); empty if there is none.
+    """
+
+    qid: str
+    ranked: tuple[tuple[str, int], ...]
+    scores: tuple[float, ...]
+    timing_ms: Mapping[str, float]
+    regions: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A configuration and what it answered, by question id."""
+
+    header: Mapping[str, Any]
+    answered: Mapping[str, Answered]
+
+
+def machine() -> dict[str, Any]:
+    """What a figure depends on, besides the code."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text("utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    return {
+        "cpu": model,
+        "cores": cpu_count(),
+        "platform": platform.platform(),
+        "python": sys.version.split()[0],
+        "versions": {name: version(name) for name in _VERSIONS},
+    }
+
+
+def read_run(path: Path) -> Run:
+    """Read a run. Raises ``InputError`` if it is not one; a torn last line is dropped."""
+    try:
+        lines = path.read_text("utf-8").split("\n")
+        header = json.loads(lines[0])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a run of `folioscope eval run` ({error})") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise InputError(f"{path}: not a run of `folioscope eval run` (no {FORMAT} header)")
+    answered = {}
+    # What follows the last line end is a line that was being written when the run was stopped.
+    for line in lines[1:-1]:
+        row = json.loads(line)
+        row["ranked"] = tuple((doc, page) for doc, page in row["ranked"])
+        answered[row["qid"]] = Answered(**row)
+    return Run(header, answered)
+
+
+def run_questions(
+    index: Index,
+    questions: Sequence[Question],
+    path: Path,
+    *,
+    mode: SearchMode,
+    depth: int,
+    documents: Sequence[str] | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Ask every question and write the run to ``path``; questions answered there stay.
+
+    Questions of scope ``doc`` are asked within their document, the others of ``documents``
+    (names as in the questions; None: the whole index). Raises ``InputError`` if a document of
+    a question is not in the index, or ``path`` holds a run of another configuration.
+    """
+    ids = {name: index.find(name) for name in {q.doc for q in questions} | set(documents or ())}
+    names = {doc_id: name for name, doc_id in ids.items()}
+    listed = None if documents is None else ", ".join(str(ids[name]) for name in documents)
+    config = {
+        "format": FORMAT,
+        "mode": mode,
+        "depth": depth,
+        "index": {"path": str(index.path), "generation": index.status().generation},
+        "documents": None if documents is None else sorted(documents),
+        "settings": asdict(index.search_settings),
+        **(about or {}),
+    }
+    header = {**config, "machine": machine(), "date": datetime.now(UTC).isoformat("T", "minutes")}
+    run = _resume(path, config)
+    answered = dict(run.answered) if run else {}
+    index.search("warm up", 1)
+    with path.open("a", encoding="utf-8") as file:
+        if run is None:
+            file.write(json.dumps(header) + "\n")
+        for number, question in enumerate(questions):
+            if question.qid not in answered:
+                result = index.search(
+                    question.text,
+                    depth,
+                    mode=mode,
+                    doc=ids[question.doc] if question.scope == "doc" else None,
+                    filter=None
+                    if listed is None or question.scope == "doc"
+                    else f"doc_id IN ({listed})",
+                )
+                found = _answered(question, result, names)
+                answered[question.qid] = found
+                file.write(json.dumps(asdict(found), ensure_ascii=False) + "\n")
+                file.flush()
+            if progress is not None:
+                progress(number + 1, len(questions))
+    return Run(run.header if run else header, answered)
+
+
+def _resume(path: Path, config: Mapping[str, Any]) -> Run | None:
+    if not path.exists() or not path.stat().st_size:
+        return None
+    run = read_run(path)
+    plain = json.loads(json.dumps(config))
+    different = [key for key, value in plain.items() if run.header.get(key) != value]
+    if different:
+        raise InputError(
+            f"{path} holds a run with another {', '.join(different)}; name another file"
+        )
+    text = path.read_text("utf-8")
+    if not text.endswith("\n"):
+        path.write_text(text[: text.rfind("\n") + 1], "utf-8")
+    return run
+
+
+def _answered(question: Question, result: SearchResult, names: Mapping[int, str]) -> Answered:
+    hits = result.hits
+    return Answered(
+        qid=question.qid,
+        ranked=tuple((names.get(hit.doc_id, hit.source), hit.page) for hit in hits),
+        scores=tuple(round(hit.score, 6) for hit in hits),
+        timing_ms=dict(result.timing_ms),
+        regions=_regions(question, hits[:_WITH_REGIONS], names),
+    )
+
+
+def _regions(question: Question, hits: Sequence[Hit], names: Mapping[int, str]) -> dict[str, Any]:
+    with_box = {box.page for box in question.boxes}
+    for hit in hits:
+        if hit.page in with_box and names.get(hit.doc_id) == question.doc:
+            boxes = [[round(float(x), 5) for x in region.box] for region in hit.regions]
+            return {"page": hit.page, "boxes": boxes, "size": list(hit.size)}
+    return {}
