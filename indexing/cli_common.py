@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from indexing.build import BuildProgress, SkippedSource
 
-console = Console()
+# A pipe has no width; 80 columns would break tables that a file or pager shows well.
+console = Console(width=None if sys.stdout.isatty() else 120)
 notes = Console(stderr=True)
 
 

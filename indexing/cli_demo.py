@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SAMPLES = Path(__file__).resolve().parent.parent / "data" / "documents"
 SAMPLE_QUESTIONS = (
-    "What was group revenue in 2024?",
+    "How much revenue did Tarnfield earn from cargo bikes in 2022?",
     "How much did the coffee receipt come to in total?",
     "What does error code E-11 on the weather station mean?",
 )

@@ -156,3 +156,16 @@ def test_garbage_is_what_no_reader_could_read() -> None:
     assert share("\ue000\ue001", "\ufffd\x07") == 1
     assert share("ab", "\ue000\ue001") == 0.5
     assert share() == 0
+
+
+@pytest.mark.slow
+def test_a_narrow_receipts_prices_stay_with_their_goods() -> None:
+    goods = ["Soya bean milk", "Brown bread large", "Total inclusive tax", "Change returned"]
+    image = Image.new("L", (420, 1200), 255)
+    draw = ImageDraw.Draw(image)
+    for i, name in enumerate(2 * goods):
+        draw.text((16, 60 + 60 * i), name, fill=0, font=ImageFont.load_default(22))
+        draw.text((290, 60 + 60 * i), f"RM {i + 1}.50", fill=0, font=ImageFont.load_default(22))
+    # On a page this narrow, widths taken for heights would make two columns of it.
+    lines = read_words(np.asarray(image.convert("RGB")), "tesseract").words.text().split("\n")
+    assert lines == [f"{name} RM {i + 1}.50" for i, name in enumerate(2 * goods)]
