@@ -12,10 +12,10 @@ import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from eval.one_thread import restart_on_one_thread
 from indexing.index import Index
@@ -31,7 +31,6 @@ from retrieval.types import DocumentInfo, PageContent
 
 _PAGES_AT_ONCE = 16
 _VECTORS = 16
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -41,13 +40,13 @@ class Parts:
     seconds: dict[str, float] = field(default_factory=dict)
     pages: dict[str, int] = field(default_factory=dict)
 
-    def time(self, part: str, pages: int, act: Callable[[], T]) -> T:
-        """Run ``act``, which handles ``pages`` pages, on the clock of ``part``."""
+    @contextmanager
+    def time(self, part: str, pages: int) -> Iterator[None]:
+        """Put the block, which handles ``pages`` pages, on the clock of ``part``."""
         began = time.perf_counter()
-        result = act()
+        yield
         self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - began
         self.pages[part] = self.pages.get(part, 0) + pages
-        return result
 
 
 def measure_parts(paths: list[Path], settings: IntakeSettings) -> Parts:
@@ -57,9 +56,11 @@ def measure_parts(paths: list[Path], settings: IntakeSettings) -> Parts:
     batch: list[PageContent] = []
 
     def encode() -> None:
-        found = parts.time("encode", len(batch), lambda: encoder.encode_pages(batch))
-        for page in found:
-            parts.time("pool", 1, lambda: pool_page(page.vectors, page.boxes, _VECTORS))
+        with parts.time("encode", len(batch)):
+            found = encoder.encode_pages(batch)
+        with parts.time("pool", len(batch)):
+            for page in found:
+                pool_page(page.vectors, page.boxes, _VECTORS)
         batch.clear()
 
     for path in paths:
@@ -83,10 +84,10 @@ def _pages(
 ) -> Iterator[PageContent]:
     """The pages as the product reads them, untimed; what it takes to read them is timed apart."""
     for number in range(document.pages):
-        parts.time("words", 1, lambda: opened.words(number))
-        image = parts.time(
-            "render", 1, lambda: opened.render(number, settings.ocr_dpi, settings.max_pixels)
-        )
+        with parts.time("words", 1):
+            opened.words(number)
+        with parts.time("render", 1):
+            image = opened.render(number, settings.ocr_dpi, settings.max_pixels)
         read = read_page(
             opened,
             Path(document.source),
@@ -95,8 +96,9 @@ def _pages(
             settings,
             want_image=False,
         )
-        if read.content.text_source.startswith("ocr") and settings.ocr != "off":
-            parts.time("OCR", 1, lambda: read_words(image, settings.ocr))
+        if settings.ocr != "off" and read.content.text_source.startswith("ocr"):
+            with parts.time("OCR", 1):
+                read_words(image, settings.ocr)
         yield read.content
 
 
@@ -114,8 +116,9 @@ def _table(parts: Parts, pages: int, built: float) -> str:
             f"| {name} | {count} | {seconds:.1f} | {count / seconds:.1f} "
             f"| {needed[name] / total:.2f} |"
         )
-    lines.append(f"| sum of what is needed, one thread | {pages} | {total:.1f} | "
-                 f"{pages / total:.1f} | 1 |")
+    lines.append(
+        f"| sum of what is needed, one thread | {pages} | {total:.1f} | {pages / total:.1f} | 1 |"
+    )
     lines.append(f"| build, {cores()} cores | {pages} | {built:.1f} | {pages / built:.1f} | |")
     return "\n".join(lines)
 

@@ -1,0 +1,112 @@
+"""What the coarse stage loses by pooling: ``python -m eval.bench_pooling QUESTIONS -i INDEX``.
+
+The index's own multivectors are pooled anew in each way and scored exactly, page by page,
+without FAISS, without BM25 and without document context: this is about the page vectors alone.
+Two figures a way, at 100 candidates: the share of the pages that answer a question, and the
+share of the ten best pages by exact MaxSim. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.datasets import only_documents, read_questions
+from indexing.index import Index
+from retrieval.maxsim import maxsim
+from retrieval.pooling import PoolMethod, pool_page
+from retrieval.store import Store
+from retrieval.types import FloatArray, QueryEmbedding
+
+WAYS: tuple[tuple[PoolMethod, int], ...] = (
+    ("mean", 1),
+    ("strips", 4),
+    ("strips", 8),
+    ("kmeans", 4),
+    ("kmeans", 8),
+    ("kmeans", 16),
+    ("kmeans", 32),
+)
+_CANDIDATES, _BEST = 100, 10
+_PAGES_AT_ONCE = 256
+Offsets = NDArray[np.int64]
+
+
+def main() -> None:
+    """Score all pages in every way, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("questions", type=Path)
+    parser.add_argument("-i", "--index", type=Path, required=True)
+    parser.add_argument("--documents", type=Path, help="only these documents and their questions")
+    options = parser.parse_args()
+    index = Index.open(options.index)
+    questions = [q for q in read_questions(options.questions) if q.scope == "corpus"]
+    documents = index.documents()
+    if options.documents:
+        questions, names = only_documents(questions, options.documents)
+        documents = [document for document in documents if _named(document, names)]
+    with Store.open(options.index) as store:
+        doc_ids = np.array([document["doc_id"] for document in documents], np.int64)
+        offsets = store.pages.offsets_of_documents(doc_ids)
+        right = [
+            store.pages.offsets_of_documents(np.array([index.find(question.doc)]))[
+                sorted(question.pages)
+            ]
+            for question in questions
+        ]
+        queries = index.encoder.encode_queries([question.text for question in questions])
+        exact, pooled = _scores(store, offsets, queries)
+    print(f"{len(questions)} questions, {len(offsets)} pages, {_CANDIDATES} candidates")
+    print("| pooling | bytes a page (float32) | answering pages | exact top-10 |")
+    print("|---|---|---|---|")
+    best = [offsets[np.argsort(-row, kind="stable")[:_BEST]] for row in exact]
+    for (method, k), scores in zip(WAYS, pooled, strict=True):
+        found = [offsets[np.argsort(-row, kind="stable")[:_CANDIDATES]] for row in scores]
+        print(
+            f"| {method}, {k} | {k * index.encoder.dim * 4:,} "
+            f"| {_share(right, found):.3f} | {_share(best, found):.3f} |"
+        )
+
+
+def _named(document: Mapping[str, Any], names: Sequence[str]) -> bool:
+    return any(str(document["source"]).endswith(f"/{name}") for name in names)
+
+
+def _share(wanted: Sequence[Offsets], found: Sequence[Offsets]) -> float:
+    pairs = zip(wanted, found, strict=True)
+    return float(np.mean([np.isin(w, f).mean() for w, f in pairs]))
+
+
+def _scores(
+    store: Store, offsets: Offsets, queries: Sequence[QueryEmbedding]
+) -> tuple[FloatArray, list[FloatArray]]:
+    """Exact MaxSim ``[questions, pages]``, and the same over each way's pooled vectors."""
+    exact = np.empty((len(queries), len(offsets)), np.float32)
+    pooled = [np.empty_like(exact) for _ in WAYS]
+    for begin in range(0, len(offsets), _PAGES_AT_ONCE):
+        block = slice(begin, begin + _PAGES_AT_ONCE)
+        pages = store.fetch_patches(offsets[block])
+        boxes = [record.patch_boxes for record in store.fetch_boxes_and_words(offsets[block])]
+        for row, query in enumerate(queries):
+            exact[row, block] = maxsim(
+                query.vectors, query.weights, pages.codes, pages.starts, pages.scales
+            )
+        # The scale of a page does not change the direction of its pooled vectors.
+        parts = [pages.codes[a:b].astype(np.float32) for a, b in pairwise(pages.starts)]
+        for (method, k), scores in zip(WAYS, pooled, strict=True):
+            found = [pool_page(v, at, k, method) for v, at in zip(parts, boxes, strict=True)]
+            starts = np.cumsum([0, *map(len, found)])
+            vectors = np.concatenate(found)
+            for row, query in enumerate(queries):
+                scores[row, block] = maxsim(query.vectors, query.weights, vectors, starts)
+    return exact, pooled
+
+
+if __name__ == "__main__":
+    main()
