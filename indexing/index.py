@@ -35,8 +35,16 @@ from retrieval.heatmap import draw_hit, heatmap
 from retrieval.integrity import Problem, repair, verify
 from retrieval.manifest import Manifest, read_manifest
 from retrieval.search import Searcher, SearchMode, SearchSettings
-from retrieval.store import CoarseBuilder, CreateSpec, Store, StoreWriter, VectorBatches
-from retrieval.types import Hit, MetadataValue, SearchResult
+from retrieval.store import (
+    CoarseBuilder,
+    CreateSpec,
+    PageRecord,
+    Store,
+    StoreWriter,
+    VectorBatches,
+)
+from retrieval.store_schema import DocumentRow
+from retrieval.types import FloatArray, Hit, MetadataValue, SearchResult
 
 __all__ = [
     "BuildProgress",
@@ -163,6 +171,7 @@ class Index:
         *,
         filter: str | None = None,
         doc: str | int | None = None,
+        where: Mapping[str, MetadataValue] | None = None,
         mode: SearchMode = "two-stage",
         explain: bool = False,
     ) -> SearchResult:
@@ -171,7 +180,7 @@ class Index:
         The generation that was current at the first search is used until ``refresh``.
         """
         return self._open_searcher().search(
-            question, k, filter=filter, doc=doc, mode=mode, explain=explain
+            question, k, filter=filter, doc=doc, where=where, mode=mode, explain=explain
         )
 
     def add(
@@ -278,6 +287,35 @@ class Index:
             "bytes_after": self._disk_bytes(),
         }
 
+    def page(self, page_id: int) -> PageRecord:
+        """A page's words, boxes, label and flags. Raises ``InputError`` if it is not here."""
+        store = self._open_searcher().store
+        offsets = store.pages.offsets_of(np.array([page_id], np.int64))
+        if offsets[0] < 0:
+            raise InputError(f"page {page_id} is not in the index {self.path}")
+        return store.fetch_boxes_and_words(offsets)[0]
+
+    def document(self, doc_id: int) -> DocumentRow:
+        """What the index knows of a document. Raises ``InputError`` if it is not here."""
+        row = self._open_searcher().store.documents.get(doc_id)
+        if row is None:
+            raise InputError(f"there is no document {doc_id} in the index {self.path}")
+        return row
+
+    def documents_where(self, where: Mapping[str, MetadataValue]) -> Mapping[int, DocumentRow]:
+        """The documents whose metadata have all of these keys and values, by id."""
+        return self._open_searcher().documents_where(where)
+
+    def heat(self, question: str, page_id: int, size: tuple[int, int]) -> FloatArray | None:
+        """What on a page speaks for ``question``, ``[height, width]`` of ``size`` in [0, 1].
+
+        None where nothing does: a page without patches.
+        """
+        evidence = self._open_searcher().evidence(question, page_id)
+        if not len(evidence.boxes) or not len(evidence.weights):
+            return None
+        return heatmap(evidence.similarities, evidence.weights, evidence.boxes, size)
+
     def page_image(self, hit: Hit, *, dpi: int = 110) -> Image:
         """The page of a hit, ``[h, w, 3] uint8``, from its source file.
 
@@ -299,12 +337,8 @@ class Index:
     def draw(self, question: str, hit: Hit, *, dpi: int = 110, heat: bool = True) -> Pillow.Image:
         """The page of a hit with its regions framed and, with ``heat``, the heatmap over it."""
         image = self.page_image(hit, dpi=dpi)
-        warmth = None
-        if heat:
-            evidence = self._open_searcher().evidence(question, hit.page_id)
-            if len(evidence.boxes) and len(evidence.weights):
-                size = (image.shape[0], image.shape[1])
-                warmth = heatmap(evidence.similarities, evidence.weights, evidence.boxes, size)
+        size = (image.shape[0], image.shape[1])
+        warmth = self.heat(question, hit.page_id, size) if heat else None
         return draw_hit(image, hit.regions, warmth)
 
     def _as_indexed(self, hit: Hit, source: Path) -> bool:

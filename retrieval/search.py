@@ -26,7 +26,16 @@ from retrieval.passages import best_passage
 from retrieval.ranking import RankingWeights, order, weights_as_dict
 from retrieval.regions import find_regions
 from retrieval.store import PageRecord, RaggedPatches, Store
-from retrieval.types import FloatArray, Hit, QueryEmbedding, Region, SearchResult
+from retrieval.store_filter import select
+from retrieval.store_schema import DocumentRow
+from retrieval.types import (
+    FloatArray,
+    Hit,
+    MetadataValue,
+    QueryEmbedding,
+    Region,
+    SearchResult,
+)
 
 SearchMode = Literal["two-stage", "coarse", "exhaustive", "bm25"]
 MODES: tuple[SearchMode, ...] = get_args(SearchMode)
@@ -106,15 +115,17 @@ class Searcher:
         *,
         filter: str | None = None,
         doc: str | int | None = None,
+        where: Mapping[str, MetadataValue] | None = None,
         mode: SearchMode = "two-stage",
         explain: bool = False,
     ) -> SearchResult:
         """The k best pages for ``question``, each with the places on it that match.
 
         ``filter`` is a condition over metadata and document columns, ``doc`` one document's
-        id, path or file name. ``exhaustive`` scores every page that is not blank and is what
-        ``two-stage`` is measured against; ``coarse`` and ``bm25`` are single lanes. Raises
-        ``InputError`` for an empty question, a bad filter or an unknown document.
+        id, path or file name; documents must also have the metadata ``where``, which no
+        ``filter`` can talk its way around. ``exhaustive`` scores every page that is not blank
+        and is what ``two-stage`` is measured against; ``coarse`` and ``bm25`` are single lanes.
+        Raises ``InputError`` for an empty question, a bad filter or an unknown document.
         """
         question = question.strip()
         if not question:
@@ -128,7 +139,7 @@ class Searcher:
         if not query.tokens:
             raise InputError(f"the question {question!r} has no words; ask in words")
         clock.lap("encode")
-        docs = self._allowed_documents(filter, doc)
+        docs = self._allowed_documents(filter, doc, where)
         allowed = None if docs is None else self.store.pages.offsets_of_documents(docs)
         ranked = self._rank(question, query, docs, allowed, mode, k, clock)
         hits = self._hits(query, ranked, k, clock)
@@ -180,13 +191,30 @@ class Searcher:
         raise InputError(f"no document '{doc}' in the index {self.store.root}; {hint}")
 
     def _allowed_documents(
-        self, filter: str | None, doc: str | int | None
+        self,
+        filter: str | None,
+        doc: str | int | None,
+        where: Mapping[str, MetadataValue] | None,
     ) -> NDArray[np.int64] | None:
-        docs = None if filter is None else self.store.select_documents(filter)
+        docs: NDArray[np.int64] | None = None
+        if where:
+            # The filter sees nothing else, so that its errors cannot tell of other documents.
+            mine = self.documents_where(where)
+            docs = np.array(sorted(mine), np.int64) if filter is None else select(mine, filter)
+        elif filter is not None:
+            docs = self.store.select_documents(filter)
         if doc is None:
             return docs
         one = np.array([self.find_document(doc)], np.int64)
         return one if docs is None else np.intersect1d(docs, one)
+
+    def documents_where(self, where: Mapping[str, MetadataValue]) -> dict[int, DocumentRow]:
+        """The documents whose metadata have all of these keys and values, by id."""
+        return {
+            doc_id: row
+            for doc_id, row in self.store.documents.items()
+            if all(row.metadata.get(key) == value for key, value in where.items())
+        }
 
     def _rank(
         self,

@@ -1,0 +1,1 @@
+"""The document QA service: ``create_app`` makes it, ``ServerSettings`` says how."""

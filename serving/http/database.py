@@ -1,0 +1,77 @@
+"""The server's own records, jobs, keys and the audit log, in one SQLite file.
+
+SQLite commits each of them before a client hears of it, so a killed server forgets nothing
+that it promised.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from retrieval.errors import StorageError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, collection TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL,
+    owner TEXT NOT NULL, work TEXT NOT NULL, progress TEXT NOT NULL DEFAULT '{}',
+    result TEXT, created REAL NOT NULL, started REAL, ended REAL
+);
+CREATE INDEX IF NOT EXISTS jobs_waiting ON jobs (collection, state, created);
+CREATE TABLE IF NOT EXISTS keys (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, scopes TEXT NOT NULL,
+    collections TEXT NOT NULL, pinned TEXT NOT NULL, created REAL NOT NULL, revoked REAL
+);
+CREATE TABLE IF NOT EXISTS audit (
+    at REAL NOT NULL, key TEXT NOT NULL, action TEXT NOT NULL, collection TEXT NOT NULL,
+    target TEXT NOT NULL, status INTEGER NOT NULL, request TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS audit_at ON audit (at);
+"""
+
+
+class Database:
+    """One connection, one user at a time; statements here take microseconds."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``StorageError`` if the file cannot be opened or is not a database."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, timeout=10
+            )
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(
+                f"cannot use the server's records {path}: {error}; name another --state folder"
+            ) from error
+        path.chmod(0o600)
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Everything inside lands, or nothing does."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def rows(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        """What a query finds."""
+        with self._lock:
+            return self._connection.execute(statement, values).fetchall()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,273 @@
+"""Indexing jobs: kept in SQLite, done one at a time for each collection, resumed after a crash."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from serving.http.database import Database
+from serving.http.problems import public
+
+JobKind = Literal["add", "remove", "reindex"]
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+FINISHED = ("done", "failed", "cancelled")
+_log = logging.getLogger("folioscope.jobs")
+_ROOT = Path(__file__).resolve().parents[2]
+# How often a job may take the indexing process with it, or find the index held by another
+# writer, before it is given up.
+_MOST_TRIES = 5
+_CRASHED = "the indexing process ended unexpectedly on it, several times"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """``work`` is what the indexing process gets; ``owner`` is the key that asked for it."""
+
+    id: str
+    collection: str
+    kind: JobKind
+    state: JobState
+    owner: str
+    work: Mapping[str, Any]
+    progress: Mapping[str, Any]
+    result: Mapping[str, Any] | None
+    created: float
+    started: float | None
+    ended: float | None
+
+
+class Jobs:
+    """The queue of all collections."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.transaction() as connection:
+            # A server that was killed left these running; what they committed is skipped anew.
+            connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
+
+    def put(self, collection: str, kind: JobKind, owner: str, work: Mapping[str, Any]) -> Job:
+        """Queue a job; it is on disk when this returns."""
+        job_id = secrets.token_hex(8)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO jobs (id, collection, kind, state, owner, work, created)"
+                " VALUES (?, ?, ?, 'queued', ?, ?, ?)",
+                (job_id, collection, kind, owner, json.dumps(dict(work)), time.time()),
+            )
+        return self._must(job_id)
+
+    def get(self, job_id: str) -> Job | None:
+        """The job of this id."""
+        rows = self._database.rows("SELECT * FROM jobs WHERE id = ?", job_id)
+        return _job(rows[0]) if rows else None
+
+    def list(self, collection: str, limit: int = 100) -> list[Job]:
+        """The newest jobs of a collection."""
+        return [
+            _job(row)
+            for row in self._database.rows(
+                "SELECT * FROM jobs WHERE collection = ? ORDER BY created DESC, id LIMIT ?",
+                collection,
+                limit,
+            )
+        ]
+
+    def waiting(self, collection: str) -> int:
+        """Jobs that are not finished."""
+        rows = self._database.rows(
+            "SELECT count(*) AS n FROM jobs WHERE collection = ?"
+            " AND state IN ('queued', 'running')",
+            collection,
+        )
+        return int(rows[0]["n"])
+
+    def take(self, collection: str) -> Job | None:
+        """The oldest queued job, now running."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT id FROM jobs WHERE collection = ? AND state = 'queued'"
+                " ORDER BY created, id LIMIT 1",
+                (collection,),
+            ).fetchone()
+            if row is None:
+                return None
+            connection.execute(
+                "UPDATE jobs SET state = 'running', started = ? WHERE id = ?",
+                (time.time(), row["id"]),
+            )
+        return self._must(row["id"])
+
+    def tell(self, job_id: str, progress: Mapping[str, Any]) -> None:
+        """Note how far a job is."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET progress = ? WHERE id = ?", (json.dumps(dict(progress)), job_id)
+            )
+
+    def finish(self, job_id: str, state: JobState, result: Mapping[str, Any]) -> None:
+        """End a job, unless it was cancelled meanwhile."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = ?, result = ?, ended = ?"
+                " WHERE id = ? AND state IN ('queued', 'running')",
+                (state, json.dumps(dict(result)), time.time(), job_id),
+            )
+
+    def requeue(self, job_id: str) -> None:
+        """Put a job that was interrupted back."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = 'queued' WHERE id = ? AND state = 'running'", (job_id,)
+            )
+
+    def _must(self, job_id: str) -> Job:
+        job = self.get(job_id)
+        if job is None:
+            raise KeyError(job_id)
+        return job
+
+
+def _job(row: Mapping[str, Any]) -> Job:
+    return Job(
+        id=row["id"],
+        collection=row["collection"],
+        kind=row["kind"],
+        state=row["state"],
+        owner=row["owner"],
+        work=json.loads(row["work"]),
+        progress=json.loads(row["progress"]),
+        result=None if row["result"] is None else json.loads(row["result"]),
+        created=row["created"],
+        started=row["started"],
+        ended=row["ended"],
+    )
+
+
+class _IndexBusyError(Exception):
+    """The index cannot be written at the moment."""
+
+
+class JobWorker:
+    """A thread that does the jobs of one collection through its indexing process."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        collection: str,
+        index: Path,
+        encoder: str,
+        finished: Callable[[Job, Mapping[str, Any]], None],
+    ) -> None:
+        """``finished`` is called with a job and its result before the job counts as done."""
+        self._jobs = jobs
+        self._collection = collection
+        self._command = [sys.executable, "-m", "serving.http.ingest", str(index), encoder]
+        self._finished = finished
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+        self._current: str | None = None
+        self._guard = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name=f"jobs-{collection}", daemon=True)
+
+    def start(self) -> None:
+        """Begin; what an earlier server left undone comes first."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is a job."""
+        self._wake.set()
+
+    def cancel(self, job_id: str) -> None:
+        """End a job. What it committed so far stays."""
+        self._jobs.finish(job_id, "cancelled", {"reason": "cancelled"})
+        with self._guard:
+            if self._current == job_id:
+                self._kill()
+
+    def close(self) -> None:
+        """Stop; a running job is queued again, for the next server."""
+        self._stop.set()
+        self._wake.set()
+        with self._guard:
+            self._kill()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        tries: dict[str, int] = {}
+        while not self._stop.is_set():
+            job = self._jobs.take(self._collection)
+            if job is None:
+                with self._guard:
+                    self._kill()  # idle: its memory is better used by searches
+                self._wake.wait()
+                self._wake.clear()
+                continue
+            try:
+                self._do(job)
+            except (OSError, ValueError, _IndexBusyError) as error:
+                tries[job.id] = tries.get(job.id, 0) + 1
+                _log.warning("job %s, try %d: %r", job.id, tries[job.id], error)
+                if self._stop.is_set() or tries[job.id] < _MOST_TRIES:
+                    self._jobs.requeue(job.id)
+                    # Another writer may be at work; a full disk may be cleared.
+                    self._stop.wait(min(30.0, 2.0 ** tries[job.id] / 2))
+                else:
+                    reason = str(error) if isinstance(error, _IndexBusyError) else _CRASHED
+                    self._jobs.finish(job.id, "failed", {"reason": reason})
+
+    def _do(self, job: Job) -> None:
+        """Raises ``OSError`` if the process ends before the job does."""
+        with self._guard:
+            self._current = job.id
+            process = self._process or self._begin()
+        try:
+            if process.stdin is None or process.stdout is None:
+                raise OSError("no pipes")
+            process.stdin.write(json.dumps(dict(job.work)) + "\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                event = json.loads(line)
+                if event["event"] == "progress":
+                    self._jobs.tell(job.id, event)
+                elif event["event"] == "done":
+                    self._finished(job, event["result"])
+                    self._jobs.finish(job.id, "done", event["result"])
+                    return
+                elif event["kind"] == "StorageError":
+                    raise _IndexBusyError(public(event["message"]))
+                else:
+                    _log.warning("job %s: %s", job.id, event["message"])
+                    self._jobs.finish(job.id, "failed", {"reason": public(event["message"])})
+                    return
+            raise OSError(f"exit status {process.wait()}")
+        except OSError:
+            with self._guard:
+                self._kill()
+            found = self._jobs.get(job.id)
+            if found is None or found.state != "cancelled":
+                raise
+        finally:
+            with self._guard:
+                self._current = None
+
+    def _begin(self) -> subprocess.Popen[str]:
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT
+        )
+        return self._process
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()

@@ -1,0 +1,155 @@
+"""Errors as RFC 9457 problem details: a code for programs, a sentence and a remedy for people.
+
+Nothing of the server's insides leaves it: messages of our own errors name files, so they go
+through ``public``, and anything unexpected becomes a number that the log explains.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from retrieval.errors import (
+    EncoderError,
+    FolioscopeError,
+    InputError,
+    ServiceError,
+    StorageError,
+)
+
+_log = logging.getLogger("folioscope.http")
+MEDIA_TYPE = "application/problem+json"
+# An absolute path as our messages write it; only its last part is the client's business.
+_PATH = re.compile(r"(?<![\w/.])/(?:[^\s/:;,'\"()]+/)+")
+
+
+class Problem(Exception):
+    """An answer that is an error. ``detail`` says what, ``remedy`` what to do."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        remedy: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.remedy = remedy
+        self.headers = dict(headers or {})
+
+
+_TITLES = {
+    400: "The request cannot be used",
+    401: "Who is asking is not known",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not possible here",
+    409: "In conflict with what is there",
+    413: "Too large",
+    415: "This kind of file is not read",
+    422: "The request cannot be used",
+    429: "Too many requests",
+    500: "An error of the server",
+    503: "Busy, or not ready",
+    504: "Took too long",
+}
+
+
+def respond(request: Request, problem: Problem) -> JSONResponse:
+    """``problem`` as a response."""
+    body: dict[str, Any] = {
+        "type": f"urn:folioscope:problem:{problem.code}",
+        "title": _TITLES.get(problem.status, "Error"),
+        "status": problem.status,
+        "code": problem.code,
+        "detail": problem.detail,
+        "remedy": problem.remedy,
+        "request_id": getattr(request.state, "request_id", ""),
+    }
+    return JSONResponse(
+        body, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE
+    )
+
+
+def public(message: str) -> str:
+    """``message`` without the folders of this machine."""
+    return _PATH.sub("", message)
+
+
+def of_error(error: FolioscopeError) -> Problem:
+    """The problem that one of our own errors is for a client."""
+    if isinstance(error, InputError):
+        return Problem(422, "unusable-input", public(str(error)), "Change the request.")
+    if isinstance(error, StorageError):
+        _log.error("storage: %s", error)
+        return Problem(
+            503,
+            "index-unavailable",
+            "The index cannot be read at the moment.",
+            "Try again; if it stays so, its operator has to run `folioscope index verify`.",
+            {"Retry-After": "5"},
+        )
+    if isinstance(error, EncoderError):
+        _log.error("encoder: %s", error)
+        return Problem(
+            503, "encoder-unavailable", "The encoder is not ready.", "Ask the operator."
+        )
+    if isinstance(error, ServiceError):
+        _log.warning("service: %s", error)
+        return Problem(
+            503,
+            "service-unavailable",
+            public(str(error)),
+            "Try again later.",
+            {"Retry-After": "10"},
+        )
+    _log.error("unexpected kind of error: %s", error)
+    return Problem(500, "internal", "Something went wrong inside.", "Report the request id.")
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of ``app`` a problem document."""
+
+    @app.exception_handler(Problem)
+    def _problem(request: Request, error: Problem) -> JSONResponse:
+        return respond(request, error)
+
+    @app.exception_handler(FolioscopeError)
+    def _ours(request: Request, error: FolioscopeError) -> JSONResponse:
+        return respond(request, of_error(error))
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:8]
+        )
+        return respond(
+            request, Problem(422, "invalid-request", wrong, "See /docs for what is expected.")
+        )
+
+    @app.exception_handler(HTTPException)
+    def _http(request: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
+        return respond(
+            request,
+            Problem(error.status_code, code, str(error.detail), "See /docs.", error.headers),
+        )
+
+    @app.exception_handler(Exception)
+    def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        _log.error("unexpected error in %s", request.url.path, exc_info=error)
+        return respond(
+            request,
+            Problem(500, "internal", "Something went wrong inside.", "Report the request id."),
+        )

@@ -1,0 +1,1 @@
+"""One module a kind of thing that the API has."""

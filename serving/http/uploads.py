@@ -1,0 +1,116 @@
+"""Uploaded files, stored by the hash of their content.
+
+Nothing that a client sends becomes a path: the folder is a hash that we computed, the file's
+name is its own reduced to letters, digits and a few marks (the name is worth keeping: it is
+part of what a document says about itself).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import unicodedata
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+from retrieval.manifest import fsync_folder
+from serving.http.problems import Problem
+
+_UNSAFE = re.compile(r"[^\w .()+,&-]+")
+_LONGEST = 120
+# Room for the index and its next commit, beside the upload itself.
+_KEEP_FREE = 200_000_000
+
+
+def safe_name(name: str) -> str:
+    """The last part of ``name`` as a harmless file name; never empty, never hidden.
+
+    >>> safe_name("../../etc/passwd"), safe_name("Bericht 2023 (neu).pdf"), safe_name("..")
+    ('passwd', 'Bericht 2023 (neu).pdf', 'document')
+    """
+    plain = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    last = PurePosixPath(plain).name
+    cleaned = _UNSAFE.sub("_", last).strip(" .")
+    stem, dot, extension = cleaned.rpartition(".")
+    if dot and len(extension) <= 8:
+        cleaned = f"{_cut(stem, _LONGEST)}.{extension}"
+    return _cut(cleaned, _LONGEST + 16).strip(" .") or "document"
+
+
+def _cut(text: str, most: int) -> str:
+    """``text`` within ``most`` bytes of UTF-8."""
+    return text.encode("utf-8")[:most].decode("utf-8", "ignore")
+
+
+class Uploads:
+    """The files of one collection under ``folder``."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self._folder = folder
+        self._most = most_bytes
+
+    async def store(self, chunks: AsyncIterator[bytes], name: str, owner: str) -> Path:
+        """Write a file to disk, durably; returns where. The same content is kept once for each
+        ``owner`` (tenants must not be able to touch each other's copies).
+
+        Raises ``Problem`` 413 if it is too large, 422 if it is empty, 503 if the disk is full.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._check_room(0)
+        digest, size = hashlib.sha256(), 0
+        handle, temporary = tempfile.mkstemp(prefix=".upload-", dir=self._folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                async for chunk in chunks:
+                    size += len(chunk)
+                    if size > self._most:
+                        raise Problem(
+                            413,
+                            "file-too-large",
+                            f"{name} is larger than {self._most // 1_000_000} MB.",
+                            "Split it, or ask the operator to raise upload_mb.",
+                        )
+                    digest.update(chunk)
+                    file.write(chunk)
+                if not size:
+                    raise Problem(422, "empty-file", f"{name} is empty.", "Send its content.")
+                file.flush()
+                os.fsync(file.fileno())
+            whose = hashlib.sha256(owner.encode()).hexdigest()[:8]
+            final = self._folder / whose / digest.hexdigest() / safe_name(name)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            held = [path for path in final.parent.iterdir() if path.is_file()]
+            if held:
+                Path(temporary).unlink()
+                return held[0]
+            Path(temporary).replace(final)
+            fsync_folder(final.parent)
+            return final
+        except OSError as error:
+            raise Problem(
+                503,
+                "cannot-store",
+                f"{name} could not be stored.",
+                "Try again later; the server's disk may be full.",
+                {"Retry-After": "60"},
+            ) from error
+        finally:
+            with suppress(FileNotFoundError):
+                Path(temporary).unlink()
+
+    def holds(self, path: Path) -> bool:
+        """Whether ``path`` is one of these files."""
+        return path.is_relative_to(self._folder)
+
+    def discard(self, path: Path) -> None:
+        """Delete one of these files, after its document left the index."""
+        if self.holds(path):
+            shutil.rmtree(path.parent, ignore_errors=True)
+
+    def _check_room(self, size: int) -> None:
+        if shutil.disk_usage(self._folder).free < size + _KEEP_FREE:
+            raise OSError("no room")
