@@ -20,6 +20,7 @@ from indexing.cli import app as index_app
 from indexing.cli_demo import demo
 from indexing.cli_search import search
 from retrieval.errors import FolioscopeError
+from serving.http.cli import keys_app, serve
 
 if TYPE_CHECKING:
     from indexing.build import BuildSettings as BuildSettings
@@ -52,6 +53,8 @@ app.add_typer(index_app, name="index")
 app.command("search")(search)
 app.add_typer(eval_app, name="eval")
 app.command("demo")(demo)
+app.command("serve")(serve)
+app.add_typer(keys_app, name="keys")
 
 
 def _print_version(wanted: bool) -> None:

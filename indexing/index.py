@@ -295,6 +295,23 @@ class Index:
             raise InputError(f"page {page_id} is not in the index {self.path}")
         return store.fetch_boxes_and_words(offsets)[0]
 
+    def page_id(self, doc_id: int, number: int) -> int | None:
+        """The id of a document's page ``number`` (from 0), or None."""
+        pages = self._open_searcher().store.pages
+        found = np.flatnonzero((pages.doc_ids == doc_id) & (pages.numbers == number))
+        return int(pages.page_ids[found[0]]) if len(found) else None
+
+    def document_of(self, page_id: int) -> int | None:
+        """The id of the document that a page belongs to, or None."""
+        pages = self._open_searcher().store.pages
+        offset = int(pages.offsets_of(np.array([page_id], np.int64))[0])
+        return None if offset < 0 else int(pages.doc_ids[offset])
+
+    def served(self) -> tuple[int, int]:
+        """The generation being read, and how many pages it has."""
+        store = self._open_searcher().store
+        return store.manifest.generation, len(store.pages)
+
     def document(self, doc_id: int) -> DocumentRow:
         """What the index knows of a document. Raises ``InputError`` if it is not here."""
         row = self._open_searcher().store.documents.get(doc_id)

@@ -71,6 +71,12 @@ def heatmap(
     return clipped
 
 
+def tint(heat: FloatArray) -> NDArray[np.uint8]:
+    """Heat ``[h, w]`` as the colour to multiply a page with, ``[h, w, 3] uint8``; white is none."""
+    channels = [np.interp(heat, _STOPS, _COLOURS[:, c]) for c in range(3)]
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
 def draw_hit(
     image: NDArray[np.uint8], regions: Sequence[Region], heat: FloatArray | None = None
 ) -> Image.Image:
@@ -83,8 +89,7 @@ def draw_hit(
     if heat is not None:
         if heat.shape != image.shape[:2]:
             raise ValueError(f"heat {heat.shape} must have the image's size {image.shape[:2]}")
-        tint = np.stack([np.interp(heat, _STOPS, _COLOURS[:, c]) for c in range(3)], axis=-1)
-        page *= tint.astype(np.float32) / 255
+        page *= tint(heat).astype(np.float32) / 255
     base = Image.fromarray(np.clip(page, 0, 255).astype(np.uint8), "RGB").convert("RGBA")
     layer = Image.new("RGBA", base.size, (255, 255, 255, 0))
     pen = ImageDraw.Draw(layer)

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import sqlite3
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _key(row: Mapping[str, object]) -> Key:
+def _key(row: sqlite3.Row) -> Key:
     revoked = row["revoked"]
     return Key(
         id=str(row["id"]),

@@ -27,32 +27,32 @@ CREATE TABLE IF NOT EXISTS keys (
 );
 CREATE TABLE IF NOT EXISTS audit (
     at REAL NOT NULL, key TEXT NOT NULL, action TEXT NOT NULL, collection TEXT NOT NULL,
-    target TEXT NOT NULL, status INTEGER NOT NULL, request TEXT NOT NULL
+    target TEXT NOT NULL, request TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS audit_at ON audit (at);
 """
 
 
 class Database:
-    """One connection, one user at a time; statements here take microseconds."""
+    """One connection that writes and one that reads, each one user at a time, so that a
+    question need not wait until a job's progress is on disk."""
 
     def __init__(self, path: Path) -> None:
         """Raises ``StorageError`` if the file cannot be opened or is not a database."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=10
-            )
-            self._connection.row_factory = sqlite3.Row
+            self._connection = _connect(path)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(_SCHEMA)
+            self._reader = _connect(path)
         except (OSError, sqlite3.Error) as error:
             raise StorageError(
                 f"cannot use the server's records {path}: {error}; name another --state folder"
             ) from error
         path.chmod(0o600)
         self._lock = threading.RLock()
+        self._read_lock = threading.Lock()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -68,10 +68,17 @@ class Database:
 
     def rows(self, statement: str, *values: object) -> list[sqlite3.Row]:
         """What a query finds."""
-        with self._lock:
-            return self._connection.execute(statement, values).fetchall()
+        with self._read_lock:
+            return self._reader.execute(statement, values).fetchall()
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        with self._lock, self._read_lock:
             self._connection.close()
+            self._reader.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection.row_factory = sqlite3.Row
+    return connection

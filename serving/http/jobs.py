@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -70,7 +71,7 @@ class Jobs:
         rows = self._database.rows("SELECT * FROM jobs WHERE id = ?", job_id)
         return _job(rows[0]) if rows else None
 
-    def list(self, collection: str, limit: int = 100) -> list[Job]:
+    def newest(self, collection: str, limit: int = 100) -> list[Job]:
         """The newest jobs of a collection."""
         return [
             _job(row)
@@ -136,7 +137,7 @@ class Jobs:
         return job
 
 
-def _job(row: Mapping[str, Any]) -> Job:
+def _job(row: sqlite3.Row) -> Job:
     return Job(
         id=row["id"],
         collection=row["collection"],

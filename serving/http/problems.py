@@ -102,9 +102,7 @@ def of_error(error: FolioscopeError) -> Problem:
         )
     if isinstance(error, EncoderError):
         _log.error("encoder: %s", error)
-        return Problem(
-            503, "encoder-unavailable", "The encoder is not ready.", "Ask the operator."
-        )
+        return Problem(503, "encoder-unavailable", "The encoder is not ready.", "Ask the operator.")
     if isinstance(error, ServiceError):
         _log.warning("service: %s", error)
         return Problem(

@@ -1,0 +1,174 @@
+"""``folioscope serve`` and ``folioscope keys``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from indexing.cli_common import console, notes, print_json
+
+if TYPE_CHECKING:
+    from serving.http.auth import Keys
+
+keys_app = typer.Typer(no_args_is_help=True, help="API keys of a server.", rich_markup_mode=None)
+StateOption = Annotated[
+    Path, typer.Option("--state", help="The server's folder of records.", envvar="FOLIOSCOPE_STATE")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
+
+
+def serve(
+    index: Annotated[
+        list[str] | None,
+        typer.Option("-i", "--index", help="An index folder, or NAME=FOLDER; several times."),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Uploads, jobs, keys. Beside the first index, unless said."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    read_only: Annotated[
+        bool | None, typer.Option("--read-only/--read-write", help="Refuse every change.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings in TOML.")] = None,
+    json_logs: Annotated[bool, typer.Option(help="Log one JSON object a line.")] = False,
+) -> None:
+    """Serve indexes over HTTP, with a web page. Stops at Ctrl-C when answers under way are done.
+
+    Examples:
+
+    folioscope serve --index my-index
+
+    folioscope serve -i reports=idx/reports -i manuals=idx/manuals --port 9000
+    """
+    from retrieval.errors import InputError
+    from serving.http.run import run
+    from serving.http.settings import load_settings
+
+    indexes = _indexes(index or [])
+    if state is None and indexes:
+        first = next(iter(indexes.values()))
+        state = first.with_name(first.name + ".server")
+    settings = load_settings(
+        config, indexes=indexes or None, state=state, host=host, port=port, read_only=read_only
+    )
+    if not settings.loopback:
+        from serving.http.auth import Keys
+        from serving.http.database import Database
+
+        if not Keys(Database(settings.state / "server.sqlite")).any():
+            raise InputError(
+                f"will not listen on {settings.host} without API keys; make one first: "
+                f"folioscope keys create NAME --scope admin --state {settings.state}"
+            )
+    notes.print(
+        f"Serving {', '.join(settings.indexes)} on http://{settings.host}:{settings.port} "
+        f"(API: /docs); records in {settings.state}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    run(settings, json_logs=json_logs)
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Whose it is.")],
+    state: StateOption,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, write, review or admin; several times.")
+    ] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="Only these collections; several times.")
+    ] = None,
+    pin: Annotated[
+        list[str] | None, typer.Option(help="key=value: only documents with it; several times.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key, and show its token this once.
+
+    Example:  folioscope keys create acme --state my-index.server --pin tenant=acme
+    """
+    from indexing.metadata import parse_pairs
+
+    key, token = _keys(state).create(name, scope or ["read"], collection, parse_pairs(pin or []))
+    if as_json:
+        print_json({**_shown(key), "token": token})
+    else:
+        console.print(f"{token}", soft_wrap=True, highlight=False)
+        notes.print(f"Key {key.id} ({', '.join(key.scopes)}). The token is not shown again.")
+
+
+@keys_app.command("list")
+def list_keys(state: StateOption, as_json: JsonOption = False) -> None:
+    """List the keys, without their tokens."""
+    from rich.table import Table
+
+    keys = _keys(state).all()
+    if as_json:
+        print_json([_shown(key) for key in keys])
+        return
+    table = Table()
+    for column in ("id", "name", "scopes", "collections", "pinned", "revoked"):
+        table.add_column(column)
+    for key in keys:
+        pinned = ", ".join(f"{name}={value}" for name, value in key.pinned.items())
+        table.add_row(
+            key.id,
+            key.name,
+            ", ".join(key.scopes),
+            ", ".join(key.collections) or "all",
+            pinned or "-",
+            "yes" if key.revoked else "no",
+        )
+    console.print(table)
+
+
+@keys_app.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="The key's id.")],
+    state: StateOption,
+    as_json: JsonOption = False,
+) -> None:
+    """End a key at once, also in a running server."""
+    key = _keys(state).revoke(key_id)
+    if as_json:
+        print_json(_shown(key))
+    else:
+        console.print(f"revoked {key.id} ({key.name})", highlight=False)
+
+
+def _keys(state: Path) -> Keys:
+    from serving.http.auth import Keys
+    from serving.http.database import Database
+
+    return Keys(Database(state / "server.sqlite"))
+
+
+def _shown(key: Any) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "collections": list(key.collections),
+        "pinned": dict(key.pinned),
+        "created": key.created,
+        "revoked": key.revoked,
+    }
+
+
+def _indexes(given: list[str]) -> dict[str, Path]:
+    from retrieval.errors import InputError
+
+    found: dict[str, Path] = {}
+    for item in given:
+        name, equals, folder = item.partition("=")
+        if not equals or "/" in name:
+            name, folder = "default", item
+        if name in found:
+            raise InputError(f"two indexes are called '{name}'; use --index NAME=FOLDER")
+        found[name] = Path(folder).absolute()
+    return found

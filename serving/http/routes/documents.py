@@ -1,0 +1,223 @@
+"""Documents and the jobs that add and remove them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from pydantic import TypeAdapter, ValidationError
+
+from serving.http.auth import Principal
+from serving.http.collections import Collection, pinned
+from serving.http.jobs import FINISHED, Job
+from serving.http.problems import Problem, public
+from serving.http.schemas import Document, Documents, Id, JobOut, Metadata, Upload
+from serving.http.state import Reader, Server, ServerState, Writer, audit, writable
+
+router = APIRouter(tags=["documents"])
+_CHUNK = 1 << 20
+_METADATA: TypeAdapter[Metadata] = TypeAdapter(Metadata)
+_MOST_WAITING = 1000
+Name = Annotated[str | None, Query(max_length=64)]
+
+
+@router.get("/documents")
+async def list_documents(
+    server: Server,
+    who: Reader,
+    collection: Name = None,
+    offset: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Documents:
+    """The documents that this key may see."""
+    rows = server.collections.get(who, collection).documents(who)
+    ids = sorted(rows)
+    return Documents(
+        total=len(ids), documents=[Document.of(rows[i]) for i in ids[offset : offset + limit]]
+    )
+
+
+@router.post("/documents", status_code=202)
+async def upload_documents(
+    request: Request,
+    server: Server,
+    who: Writer,
+    files: Annotated[list[UploadFile], File(description="One or more files.")],
+    metadata: Annotated[
+        str, Form(description="A JSON object for all of them.", examples=['{"year": 2022}'])
+    ] = "{}",
+    collection: Annotated[str | None, Form(max_length=64)] = None,
+) -> Upload:
+    """Upload files; they are searchable when the job is done."""
+    writable(server)
+    target = server.collections.get(who, collection)
+    _room(server, target)
+    if len(files) > server.settings.upload_files:
+        raise Problem(
+            413,
+            "too-many-files",
+            f"More than {server.settings.upload_files} files in one request.",
+            "Send them in several requests.",
+        )
+    meta = pinned(_parse_metadata(metadata), who)
+    add: list[dict[str, Any]] = []
+    for file in files:
+        name = file.filename or "document"
+        stored = await target.uploads.store(_chunks(file), name, _owner(who))
+        add.append({"path": str(stored), "metadata": meta})
+    job = server.jobs.put(target.name, "add", who.key, {"add": add, "remove": []})
+    _wake(target)
+    names = [Path(item["path"]).name for item in add]
+    audit(server, request, who, target.name, ", ".join(names)[:500])
+    return Upload(job=job_out(job), files=names)
+
+
+@router.get("/documents/{doc_id}")
+async def get_document(
+    doc_id: Id, server: Server, who: Reader, collection: Name = None
+) -> Document:
+    """One document."""
+    return Document.of(server.collections.get(who, collection).document(who, doc_id))
+
+
+@router.delete("/documents/{doc_id}", status_code=202)
+async def delete_document(
+    doc_id: Id, request: Request, server: Server, who: Writer, collection: Name = None
+) -> JobOut:
+    """Take a document out; its uploaded file goes too."""
+    writable(server)
+    target = server.collections.get(who, collection)
+    _room(server, target)
+    row = target.document(who, doc_id)
+    work = {"add": [], "remove": [doc_id], "discard": [row.source]}
+    job = server.jobs.put(target.name, "remove", who.key, work)
+    _wake(target)
+    audit(server, request, who, target.name, str(doc_id))
+    return job_out(job)
+
+
+@router.post("/documents/{doc_id}/reindex", status_code=202)
+async def reindex_document(
+    doc_id: Id,
+    request: Request,
+    server: Server,
+    who: Writer,
+    metadata: Metadata | None = None,
+    collection: Name = None,
+) -> JobOut:
+    """Read a document anew, with other metadata if given."""
+    writable(server)
+    target = server.collections.get(who, collection)
+    _room(server, target)
+    row = target.document(who, doc_id)
+    meta = pinned(dict(row.metadata) if metadata is None else metadata, who)
+    if not target.uploads.holds(Path(row.source)) and not Path(row.source).exists():
+        raise Problem(409, "source-gone", "The file of this document is gone.", "Upload it anew.")
+    work = {"add": [{"path": row.source, "metadata": meta}], "remove": [doc_id]}
+    job = server.jobs.put(target.name, "reindex", who.key, work)
+    _wake(target)
+    audit(server, request, who, target.name, str(doc_id))
+    return job_out(job)
+
+
+@router.get("/jobs")
+async def list_jobs(server: Server, who: Reader, collection: Name = None) -> list[JobOut]:
+    """The newest jobs: a limited key sees its own."""
+    target = server.collections.get(who, collection)
+    return [job_out(job) for job in server.jobs.newest(target.name) if _visible(job, who)]
+
+
+@router.get("/jobs/{job_id}")
+async def get_job(job_id: str, server: Server, who: Reader) -> JobOut:
+    """A job and how far it is."""
+    return job_out(_job(server, who, job_id))
+
+
+@router.post("/jobs/{job_id}/cancel")
+async def cancel_job(job_id: str, request: Request, server: Server, who: Writer) -> JobOut:
+    """End a job; what it has committed stays."""
+    writable(server)
+    job = _job(server, who, job_id)
+    if job.state in FINISHED:
+        raise Problem(409, "job-finished", f"The job is {job.state} already.", "")
+    worker = server.collections.get(who, job.collection).worker
+    if worker is not None:
+        await server.images.run(lambda: worker.cancel(job_id))
+    audit(server, request, who, job.collection, job_id)
+    return job_out(_job(server, who, job_id))
+
+
+def job_out(job: Job) -> JobOut:
+    """A job as clients see it."""
+    result = None if job.result is None else dict(job.result)
+    if result is not None:
+        result.pop("documents", None)
+        result["skipped"] = [
+            {"name": Path(item["path"]).name, "reason": public(item["reason"])}
+            for item in result.get("skipped", ())
+        ]
+    return JobOut(
+        id=job.id,
+        collection=job.collection,
+        kind=job.kind,
+        state=job.state,
+        files=[Path(item["path"]).name for item in job.work.get("add", ())],
+        pages_done=int(job.progress.get("pages_done", 0)),
+        pages_total=int(job.progress.get("pages_total", 0)),
+        created=job.created,
+        started=job.started,
+        ended=job.ended,
+        result=result,
+    )
+
+
+def _job(server: ServerState, who: Principal, job_id: str) -> Job:
+    job = server.jobs.get(job_id)
+    if job is None or not who.sees(job.collection) or not _visible(job, who):
+        raise Problem(404, "no-such-job", f"There is no job '{job_id[:40]}'.", "List them.")
+    return job
+
+
+def _visible(job: Job, who: Principal) -> bool:
+    return not who.pinned or job.owner == who.key
+
+
+def _owner(who: Principal) -> str:
+    """Whose copy an upload is: tenants are told apart by what their keys pin."""
+    return json.dumps(dict(who.pinned), sort_keys=True)
+
+
+def _room(server: ServerState, target: Collection) -> None:
+    if server.jobs.waiting(target.name) >= _MOST_WAITING:
+        raise Problem(
+            503,
+            "busy",
+            f"{_MOST_WAITING} jobs are waiting already.",
+            "Try again later.",
+            {"Retry-After": "60"},
+        )
+
+
+def _wake(target: Collection) -> None:
+    if target.worker is not None:
+        target.worker.wake()
+
+
+def _parse_metadata(text: str) -> Metadata:
+    try:
+        return _METADATA.validate_json(text)
+    except ValidationError as error:
+        raise Problem(
+            422,
+            "bad-metadata",
+            f"metadata is not a JSON object of plain values ({error.error_count()} errors).",
+            'Send, for example, {"year": 2022}.',
+        ) from error
+
+
+async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await file.read(_CHUNK):
+        yield chunk

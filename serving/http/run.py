@@ -1,0 +1,60 @@
+"""Running the application under uvicorn, with logs for people or for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+import uvicorn
+
+from serving.http.app import create_app
+from serving.http.settings import ServerSettings
+
+_EXTRA = ("request_id", "status", "milliseconds", "key")
+# Answers under way get this long when the server is asked to stop.
+_GRACE_SECONDS = 30
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update({name: getattr(record, name) for name in _EXTRA if hasattr(record, name)})
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        extra = "  ".join(
+            f"{name}={getattr(record, name)}" for name in _EXTRA if getattr(record, name, "") != ""
+        )
+        return f"{super().format(record)}  {extra}".rstrip()
+
+
+def run(settings: ServerSettings, *, json_logs: bool) -> None:
+    """Serve until the process is asked to stop; answers under way are finished first."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _JsonLines() if json_logs else _Lines("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("folioscope").setLevel(logging.INFO)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )

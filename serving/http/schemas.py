@@ -1,0 +1,244 @@
+"""What goes over the wire, with examples for the API's documentation."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from retrieval.search import MAX_K
+from retrieval.store_schema import DocumentRow, PageRecord
+from retrieval.types import Hit, MetadataValue, SearchResult
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=100)], MetadataValue],
+    Field(max_length=50, examples=[{"company": "AMD", "year": 2022}]),
+]
+# doc_id and page_id are 64-bit; a larger number could not be looked up.
+Id = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Document(_Out):
+    """A document of the index."""
+
+    id: int
+    name: str = Field(examples=["AMD_2022_10K.pdf"])
+    title: str
+    pages: int
+    media_type: str = Field(examples=["application/pdf"])
+    bytes: int
+    sha256: str
+    metadata: dict[str, MetadataValue]
+    flags: list[str]
+
+    @staticmethod
+    def of(row: DocumentRow) -> Document:
+        """From the index's row; the folder it lies in stays here."""
+        return Document(
+            id=row.doc_id,
+            name=PurePosixPath(row.source).name,
+            title=row.title,
+            pages=row.pages,
+            media_type=row.media_type,
+            bytes=row.bytes,
+            sha256=row.sha256,
+            metadata=dict(row.metadata),
+            flags=list(row.flags),
+        )
+
+
+class Documents(_Out):
+    """A part of the list of documents."""
+
+    total: int
+    documents: list[Document]
+
+
+class JobOut(_Out):
+    """A job and how far it is."""
+
+    id: str
+    collection: str
+    kind: Literal["add", "remove", "reindex"]
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    files: list[str] = Field(description="Names of the files it adds.")
+    pages_done: int
+    pages_total: int
+    created: float = Field(description="Seconds since 1970, UTC; so are started and ended.")
+    started: float | None
+    ended: float | None
+    result: dict[str, Any] | None = Field(
+        description="When finished: documents_added, pages_added, pages_removed, unchanged, "
+        "skipped (name and reason); or the reason of a failure."
+    )
+
+
+class RegionOut(_Out):
+    """A place on a page: x0, y0, x1, y1 in page fractions, origin at the top left."""
+
+    box: tuple[float, float, float, float]
+    score: float
+    text: str
+
+
+class HitOut(_Out):
+    """A page found."""
+
+    rank: int
+    score: float
+    scores: dict[str, float] = Field(description="Each lane's share of the score.")
+    doc_id: int
+    name: str
+    title: str
+    page_id: int
+    page: int = Field(description="0-based within the document.")
+    label: str = Field(description="What the page calls itself.")
+    metadata: dict[str, MetadataValue]
+    flags: list[str]
+    regions: list[RegionOut]
+    snippet: str
+    size: tuple[float, float] = Field(description="Points; pixels for a picture.")
+    image_url: str
+    heatmap_url: str
+
+    @staticmethod
+    def of(hit: Hit, collection: str) -> HitOut:
+        """From a hit of the index."""
+        base = f"/v1/pages/{hit.page_id}"
+        return HitOut(
+            rank=hit.rank,
+            score=hit.score,
+            scores=dict(hit.scores),
+            doc_id=hit.doc_id,
+            name=PurePosixPath(hit.source).name,
+            title=hit.title,
+            page_id=hit.page_id,
+            page=hit.page,
+            label=hit.label,
+            metadata=dict(hit.metadata),
+            flags=list(hit.flags),
+            regions=[RegionOut(box=r.box, score=r.score, text=r.text) for r in hit.regions],
+            snippet=hit.snippet,
+            size=hit.size,
+            image_url=f"{base}/image?collection={collection}",
+            heatmap_url=f"{base}/heatmap?collection={collection}",
+        )
+
+
+class PageOut(_Out):
+    """A page's words in reading order; ``boxes[i]`` is the place of ``words[i]``."""
+
+    page_id: int
+    doc_id: int
+    name: str
+    page: int
+    label: str
+    size: tuple[float, float]
+    text_source: str = Field(examples=["layer", "ocr:rapidocr"])
+    outline: str
+    flags: list[str]
+    words: list[str]
+    boxes: list[tuple[float, float, float, float]]
+    image_url: str
+
+    @staticmethod
+    def of(row: DocumentRow, record: PageRecord, collection: str) -> PageOut:
+        """From the index's record."""
+        return PageOut(
+            page_id=record.page_id,
+            doc_id=record.doc_id,
+            name=PurePosixPath(row.source).name,
+            page=record.number,
+            label=record.label,
+            size=(record.width, record.height),
+            text_source=record.text_source,
+            outline=record.outline,
+            flags=list(record.flags),
+            words=list(record.words.texts),
+            boxes=[(x0, y0, x1, y1) for x0, y0, x1, y1 in record.words.boxes.round(5).tolist()],
+            image_url=f"/v1/pages/{record.page_id}/image?collection={collection}",
+        )
+
+
+class SearchRequest(BaseModel):
+    """A question."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"question": "What was revenue in 2022?", "k": 5, "filter": "company = 'AMD'"}
+            ]
+        },
+    )
+
+    question: Annotated[str, Field(min_length=1, max_length=4000)]
+    k: Annotated[int, Field(ge=1, le=min(MAX_K, 100))] = 10
+    filter: Annotated[str | None, Field(max_length=2000)] = None
+    doc_id: Id | None = None
+    mode: Literal["two-stage", "coarse", "exhaustive", "bm25"] = "two-stage"
+    explain: bool = False
+    collection: str | None = None
+
+
+class SearchResponse(_Out):
+    """The pages found, best first."""
+
+    query: str
+    collection: str
+    index_generation: int
+    timing_ms: dict[str, float]
+    hits: list[HitOut]
+    explain: dict[str, Any] | None = None
+
+    @staticmethod
+    def of(result: SearchResult, collection: str) -> SearchResponse:
+        """From a result of the index."""
+        return SearchResponse(
+            query=result.query,
+            collection=collection,
+            index_generation=result.index_generation,
+            timing_ms=dict(result.timing_ms),
+            hits=[HitOut.of(hit, collection) for hit in result.hits],
+            explain=None if result.explain is None else dict(result.explain),
+        )
+
+
+class CollectionOut(_Out):
+    """A collection and its index."""
+
+    name: str
+    ready: bool
+    generation: int
+    documents: int
+    pages: int
+    encoder: str
+    coarse: str
+    memory_bytes: int = Field(description="What the coarse vectors take in memory.")
+    disk_bytes: int
+    jobs_waiting: int
+    skipped: list[dict[str, str]]
+
+
+class Upload(_Out):
+    """What became of an upload."""
+
+    job: JobOut
+    files: list[str]
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(examples=["urn:folioscope:problem:busy"])
+    title: str
+    status: int
+    code: str = Field(examples=["busy"])
+    detail: str
+    remedy: str
+    request_id: str
