@@ -45,8 +45,15 @@ def serve(
     folioscope serve -i reports=idx/reports -i manuals=idx/manuals --port 9000
     """
     from retrieval.errors import InputError
-    from serving.http.run import run
-    from serving.http.settings import load_settings
+
+    try:
+        from serving.http.run import run
+        from serving.http.settings import load_settings
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"the server needs the package '{error.name}', which is not installed; "
+            "run `pip install 'folioscope[server]'`"
+        ) from error
 
     indexes = _indexes(index or [])
     if state is None and indexes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +21,7 @@ from serving.http.state import Reader, Server, ServerState, Writer, audit, writa
 
 router = APIRouter(tags=["documents"])
 _CHUNK = 1 << 20
+_LOOK_SECONDS = 0.1
 _METADATA: TypeAdapter[Metadata] = TypeAdapter(Metadata)
 _MOST_WAITING = 1000
 Name = Annotated[str | None, Query(max_length=64)]
@@ -131,9 +134,19 @@ async def list_jobs(server: Server, who: Reader, collection: Name = None) -> lis
 
 
 @router.get("/jobs/{job_id}")
-async def get_job(job_id: str, server: Server, who: Reader) -> JobOut:
+async def get_job(
+    job_id: str,
+    server: Server,
+    who: Reader,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for its end.")] = 0,
+) -> JobOut:
     """A job and how far it is."""
-    return job_out(_job(server, who, job_id))
+    until = time.monotonic() + wait
+    job = _job(server, who, job_id)
+    while job.state not in FINISHED and time.monotonic() < until:
+        await asyncio.sleep(_LOOK_SECONDS)
+        job = _job(server, who, job_id)
+    return job_out(job)
 
 
 @router.post("/jobs/{job_id}/cancel")
