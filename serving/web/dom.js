@@ -1,0 +1,73 @@
+// Small helpers over the DOM. Text always goes in as text: nothing from a document is ever HTML.
+
+export const $ = (id) => document.getElementById(id);
+
+/** An element: h("p", {class: "x", onclick: f}, "text", child). */
+export function h(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (value === true) element.setAttribute(key, "");
+    else element.setAttribute(key, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** The same for SVG. */
+export function svg(name, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+/** Tell the user something that went wrong, or well. */
+export function toast(message, kind = "error") {
+  const item = h("div", { class: `toast ${kind}` }, message,
+    h("button", { type: "button", "aria-label": "Close", onclick: () => item.remove() }, "×"));
+  $("toasts").append(item);
+  setTimeout(() => item.remove(), kind === "error" ? 12000 : 5000);
+}
+
+export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString()} ${count === 1 ? one : many}`;
+
+export function bytes(count) {
+  for (const unit of ["B", "KB", "MB", "GB"]) {
+    if (count < 1000 || unit === "GB") return `${count < 10 && unit !== "B" ? count.toFixed(1) : Math.round(count)} ${unit}`;
+    count /= 1000;
+  }
+  return "";
+}
+
+/** Flags of pages and documents in words; those not listed show as they are. */
+const FLAGS = {
+  repaired: "damaged file, repaired",
+  "render-failed": "could not be rendered",
+  "ocr-failed": "could not be read by OCR",
+  "text-failed": "its text could not be read",
+  "text-layer-unreadable": "text layer unreadable, read by OCR",
+  "rendered-by-poppler": "rendered by poppler",
+  "rendered-by-pdfium": "rendered by pdfium",
+  illegible: "illegible",
+  "hidden-text": "hidden text",
+  tiled: "read in tiles",
+};
+const GRAVE = new Set(["repaired", "render-failed", "ocr-failed", "text-failed", "illegible", "hidden-text"]);
+
+export function flagBadges(flags) {
+  return flags.map((flag) =>
+    h("span", { class: GRAVE.has(flag) ? "flag grave" : "flag" }, FLAGS[flag] ?? flag.replaceAll("-", " ")));
+}
+
+const ICONS = {
+  heat: "M8 1.5c.6 2.6 3.9 4.1 3.9 7.6A3.9 3.9 0 0 1 8 13.2a3.9 3.9 0 0 1-3.9-4.1c0-1.6.9-2.6 1.6-3.6.3 1 .8 1.5 1.4 1.7C6.8 5 6.9 3.2 8 1.5Z",
+  key: "M10.2 1.8a4 4 0 1 0 1.2 6.2L15 8V6.2h-1.4V4.6h-1.9a4 4 0 0 0-1.5-2.8ZM7.6 5a.9.9 0 1 1 0 1.8.9.9 0 0 1 0-1.8Z",
+  theme: "M8 1.6a6.4 6.4 0 1 0 0 12.8V1.6Zm0-1a7.4 7.4 0 1 1 0 14.8A7.4 7.4 0 0 1 8 .6Z",
+};
+
+/** A small picture for a button; fonts differ in which symbols they have. */
+export function icon(name) {
+  return svg("svg", { viewBox: "0 0 16 16", width: 17, height: 17, fill: "currentColor", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
+}

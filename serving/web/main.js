@@ -1,0 +1,115 @@
+// Views, keyboard, key and theme.
+
+import * as api from "./api.js";
+import * as documents from "./documents.js";
+import { h, icon, plural, toast, $ } from "./dom.js";
+import * as review from "./review.js";
+import * as search from "./search.js";
+import * as viewer from "./viewer.js";
+
+const VIEWS = { search: null, documents, review };
+
+function view() { return location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "search"; }
+
+async function show() {
+  const name = view();
+  for (const other of Object.keys(VIEWS)) $(`view-${other}`).hidden = other !== name;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  documents.stop();
+  if (VIEWS[name]) await VIEWS[name].open();
+  else { await welcome(); $("question").focus({ preventScroll: true }); }
+}
+
+/** What a newcomer sees: how to begin, or what to ask. */
+async function welcome() {
+  const place = $("welcome");
+  let found;
+  try {
+    found = await api.get("/v1/documents", { limit: 200 });
+  } catch (error) {
+    if (error.status !== 401 && error.code !== "index-not-ready") toast(error.message);
+    return;
+  }
+  const chosen = $("doc").value;
+  $("doc").replaceChildren(h("option", { value: "" }, "all documents"),
+    ...found.documents.map((item) => h("option", { value: item.id }, item.title || item.name)));
+  $("doc").value = chosen;
+  place.hidden = $("hits").children.length > 0;
+  if (found.total) {
+    const pages = found.documents.reduce((sum, item) => sum + item.pages, 0);
+    const examples = found.documents.slice(0, 6).map((item) => h("li", {}, item.title || item.name));
+    place.replaceChildren(
+      h("h2", {}, "Ask, and see the page that answers"),
+      h("p", {}, `${plural(found.total, "document")} with ${plural(pages, "page")}${found.total > 200 ? " and more" : ""} can be searched, among them:`),
+      h("ul", { class: "examples" }, ...examples));
+  } else {
+    place.replaceChildren(h("h2", {}, "Nothing is indexed yet"), documents.dropZone(true));
+  }
+}
+
+async function collections() {
+  let names;
+  try { names = await api.get("/v1/collections"); } catch { return; }
+  if (!names.includes(api.state.collection)) api.state.collection = names[0] ?? "";
+  $("collection-label").hidden = names.length < 2;
+  $("collection").replaceChildren(...names.map((name) => h("option", { value: name }, name)));
+  $("collection").value = api.state.collection;
+}
+
+function keyboard(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const typing = event.target.matches("input, textarea, select");
+  if (event.key === "/" && !typing) { event.preventDefault(); location.hash = "#search"; $("question").focus(); return; }
+  if (!viewer.isOpen()) return;
+  if (event.key === "Escape") { viewer.close(); return; }
+  if (typing) return;
+  const act = { ArrowLeft: () => viewer.move(-1), ArrowRight: () => viewer.move(1), "+": () => viewer.zoomBy(1),
+    "=": () => viewer.zoomBy(1), "-": () => viewer.zoomBy(-1), h: viewer.toggleHeat }[event.key];
+  if (act) { event.preventDefault(); act(); }
+}
+
+function theme() {
+  const chosen = localStorage.getItem("folioscope-theme");
+  if (chosen) document.documentElement.dataset.theme = chosen;
+  $("theme").addEventListener("click", () => {
+    const dark = document.documentElement.dataset.theme
+      ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    document.documentElement.dataset.theme = dark ? "light" : "dark";
+    localStorage.setItem("folioscope-theme", dark ? "light" : "dark");
+  });
+}
+
+function askForKey() {
+  const dialog = $("key-dialog");
+  if (dialog.open) return;
+  $("key-input").value = "";
+  dialog.returnValue = "cancel";
+  dialog.showModal();
+}
+
+$("key-dialog").addEventListener("close", async () => {
+  if ($("key-dialog").returnValue !== "ok") return;
+  api.state.key = $("key-input").value.trim();
+  await begin();
+});
+$("key").addEventListener("click", askForKey);
+$("collection").addEventListener("change", () => { api.state.collection = $("collection").value; search.clear(); show(); });
+document.addEventListener("keydown", keyboard);
+window.addEventListener("hashchange", show);
+new MutationObserver(() => { $("welcome").hidden = $("hits").children.length > 0; }).observe($("hits"), { childList: true });
+api.state.unauthorised = askForKey;
+documents.whenChanged(() => {});
+$("theme").append(icon("theme"));
+$("key").append(icon("key"));
+theme();
+search.start();
+
+async function begin() {
+  await collections();
+  await review.badge();
+  await show();
+}
+begin();

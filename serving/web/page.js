@@ -1,0 +1,51 @@
+// A page's picture with numbered regions over it and, if wanted, the heatmap.
+
+import { picture } from "./api.js";
+import { h, svg } from "./dom.js";
+
+/** The picture of a hit. Options: width (pixels asked for), heat, question, regions, active. */
+export function pageFigure(hit, { width, heat = false, question = "", regions = hit.regions, active = -1, label = "" }) {
+  const [w, height] = hit.size[0] > 0 ? hit.size : [595, 842];
+  const figure = h("div", { class: "page loading", role: "img", "aria-label": label || `Page ${hit.page + 1} of ${hit.name}` });
+  figure.style.aspectRatio = `${w} / ${height}`;
+  const image = h("img", { alt: "", draggable: "false" });
+  figure.append(image);
+  picture(`/v1/pages/${hit.page_id}/image`, { width }).then(
+    (url) => { image.src = url; image.onload = () => figure.classList.remove("loading"); },
+    (error) => { figure.classList.replace("loading", "broken"); figure.append(h("p", {}, error.message)); },
+  );
+  if (heat && question) {
+    const overlay = h("img", { class: "heat", alt: "" });
+    picture(`/v1/pages/${hit.page_id}/heatmap`, { question }).then((url) => { overlay.src = url; }, () => overlay.remove());
+    figure.append(overlay);
+  }
+  figure.append(overlayOf(regions, w, height, active));
+  return figure;
+}
+
+function overlayOf(regions, w, height, active) {
+  // Marks keep a readable size on a small screen: the picture is scaled, they should not be.
+  const unit = innerWidth < 640 ? 1.9 : 1;
+  const scale = 1000 / w;
+  const root = svg("svg", { viewBox: `0 0 1000 ${Math.round(height * scale)}`, "aria-hidden": "true" });
+  const tall = height * scale;
+  // The best region last, so that its frame lies on top.
+  regions.map((region, i) => [region, i]).reverse().forEach(([region, i]) => {
+    const [x0, y0, x1, y1] = region.box;
+    const pad = 4;
+    const group = svg("g", { class: `region${i === 0 ? " best" : ""}${i === active ? " active" : ""}`, "data-region": i });
+    group.append(svg("rect", {
+      x: x0 * 1000 - pad, y: y0 * tall - pad, rx: 5,
+      width: (x1 - x0) * 1000 + 2 * pad, height: (y1 - y0) * tall + 2 * pad,
+    }));
+    const left = Math.max(x0 * 1000 - pad - 26 * unit, 0);
+    const badge = svg("g", { class: "number", transform: `translate(${left} ${y0 * tall - pad}) scale(${unit})` });
+    badge.append(svg("rect", { x: 0, y: 0, width: 22, height: 22, rx: 6 }));
+    const text = svg("text", { x: 11, y: 16, "text-anchor": "middle" });
+    text.textContent = String(i + 1);
+    badge.append(text);
+    group.append(badge);
+    root.append(group);
+  });
+  return root;
+}

@@ -1,0 +1,93 @@
+// Asking, and the pages found.
+
+import * as api from "./api.js";
+import { flagBadges, h, plural, toast, $ } from "./dom.js";
+import { pageFigure } from "./page.js";
+import * as viewer from "./viewer.js";
+
+let running = null;
+let hits = [];
+let question = "";
+
+export function start() {
+  const form = $("ask-form");
+  const box = $("question");
+  form.addEventListener("submit", (event) => { event.preventDefault(); search(); });
+  box.addEventListener("input", grow);
+  let width = 0;
+  new ResizeObserver(([entry]) => {
+    if (entry.contentRect.width !== width) { width = entry.contentRect.width; grow(); }
+  }).observe(box);
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); search(); }
+  });
+  viewer.whenMoved((index) => {
+    [...$("hits").children].forEach((item, i) => item.classList.toggle("current", i === index));
+    $("hits").children[index]?.scrollIntoView({ block: "nearest" });
+  });
+}
+
+function grow() {
+  const box = $("question");
+  box.style.height = "auto";
+  box.style.height = `${Math.min(box.scrollHeight + 2, 160)}px`;
+}
+
+/** Forget what was found, as when the collection changes. */
+export function clear() {
+  running?.abort();
+  hits = [];
+  viewer.close();
+  $("hits").replaceChildren();
+  $("status").textContent = "";
+}
+
+/** Fill the question in and ask it. */
+export function ask(text) { $("question").value = text; grow(); search(); }
+
+async function search() {
+  question = $("question").value.trim();
+  if (!question) { $("question").focus(); return; }
+  running?.abort();
+  const mine = running = new AbortController();
+  viewer.close();
+  $("hits").replaceChildren(...Array.from({ length: 3 }, () => h("li", { class: "hit ghost", "aria-hidden": "true" })));
+  $("status").textContent = "Searching…";
+  const body = { question, k: Math.min(50, Math.max(1, Number($("k").value) || 10)) };
+  if ($("filter").value.trim()) body.filter = $("filter").value.trim();
+  if ($("doc").value) body.doc_id = Number($("doc").value);
+  try {
+    const found = await api.post("/v1/search", body, mine.signal);
+    if (mine !== running) return;
+    hits = found.hits;
+    $("status").textContent = hits.length
+      ? `${plural(hits.length, "page")} in ${Math.round(found.timing_ms.total)} ms`
+      : "Nothing found. Try other words, or a wider filter.";
+    $("hits").replaceChildren(...hits.map(card));
+    if (hits.length && matchMedia("(min-width: 1000px)").matches) viewer.show(hits, 0, question);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    $("hits").replaceChildren();
+    $("status").textContent = "";
+    if (error.status !== 401) toast(error.message);
+  }
+}
+
+function card(hit, index) {
+  const open = () => viewer.show(hits, index, question);
+  const labelled = hit.label && hit.label !== String(hit.page + 1) ? ` · labelled “${hit.label}”` : "";
+  const metadata = Object.entries(hit.metadata).slice(0, 4).map(([name, value]) =>
+    h("span", { class: "tag" }, `${name}: ${value}`));
+  return h("li", { class: "hit" },
+    h("button", { type: "button", class: "thumb", onclick: open, "aria-label": `Open page ${hit.page + 1} of ${hit.name}` },
+      pageFigure(hit, { width: 320, label: "" })),
+    h("div", { class: "about" },
+      h("h3", {}, h("button", { type: "button", class: "link", onclick: open }, hit.title || hit.name)),
+      h("p", { class: "where" }, `${hit.title ? `${hit.name} · ` : ""}page ${hit.page + 1}${labelled}`),
+      h("p", { class: "snippet" }, hit.snippet),
+      h("p", { class: "tags" }, h("span", { class: "score", title: scores(hit) }, hit.score.toFixed(2)),
+        ...flagBadges(hit.flags), ...metadata)));
+}
+
+const scores = (hit) =>
+  Object.entries(hit.scores).map(([lane, share]) => `${lane} ${share >= 0 ? "+" : ""}${share.toFixed(3)}`).join("  ");
