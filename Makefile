@@ -76,18 +76,23 @@ bench: $(VENV)/.dev ## Measure the engine on this machine; results go to bench-o
 samples: $(VENV)/.dev ## Draw the sample documents in data/ anew
 	$(BIN)/python data/make_samples.py
 
-# Poppler is the optional second renderer. Tests that need it skip without it, so its absence is
-# said and does not stop anything.
+# Poppler is the optional second renderer, Chromium what the web page is tested in. Tests that
+# need them skip without them, so their absence is said and does not stop anything.
 system-packages:
-	@if command -v pdftoppm >/dev/null; then exit 0; fi; \
+	@missing=''; \
+	command -v pdftoppm >/dev/null || missing="$$missing poppler-utils"; \
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+		|| command -v google-chrome >/dev/null || missing="$$missing chromium"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo 'Installing poppler-utils (second renderer)'; \
+		echo "Installing$$missing (tests of the second renderer and of the web page)"; \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends poppler-utils >/dev/null; } \
-		|| echo 'Could not install poppler-utils: tests of the second renderer will be skipped.'; \
+			apt-get install -y -qq --no-install-recommends $$missing fonts-dejavu-core \
+			>/dev/null 2>&1; } \
+		|| echo "Could not install$$missing: their tests will be skipped."; \
 	else \
-		echo 'pdftoppm is missing: tests of the second renderer will be skipped.'; \
-		echo 'To run them: apt-get install poppler-utils, or brew install poppler.'; \
+		echo "Not found:$$missing. Tests that need them will be skipped."; \
+		echo "To run them: apt-get install$$missing"; \
 	fi
 
 clean: ## Remove the environment, caches, build and demo output

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -52,3 +58,35 @@ def wait(client: TestClient) -> Callable[[str], dict[str, Any]]:
         return job
 
     return until_finished
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., httpx.Client]]:
+    """Starts ``folioscope serve`` and waits until it is ready."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def run(index: Path, *more: str) -> httpx.Client:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "folioscope", "serve", "-i", str(index)]
+        log = (tmp_path / f"server-{len(processes)}.log").open("wb")
+        # Tests ask without pause.
+        quick = {**os.environ, "FOLIOSCOPE_REQUESTS_PER_MINUTE": "1000000"}
+        process = subprocess.Popen([*command, "--port", str(port), *more], stderr=log, env=quick)
+        processes.append(process)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        client.process = process  # type: ignore[attr-defined]
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                if client.get("/readyz").status_code == 200:
+                    return client
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError(Path(log.name).read_text())
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.wait()

@@ -1,0 +1,182 @@
+"""The web page in a real browser: upload, search, see the place, delete; phone, dark, keyboard.
+
+Screenshots are left in ``test-artefacts/`` for whoever wants to look.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, headless; skips where there is none."""
+    found = next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is None:
+        pytest.skip("no Chromium on the path: apt-get install chromium")
+    with sync_playwright() as playwright:
+        # Root may not use Chromium's own sandbox; the pages are ours.
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that begins with an empty index."""
+    folder = tmp_path_factory.mktemp("web")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "folioscope", "serve", "-i", str(folder / "index")]
+    environment = {**os.environ, "FOLIOSCOPE_REQUESTS_PER_MINUTE": "100000"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)], stderr=log, env=environment, stdout=log
+        )
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urlopen(f"{address}/readyz"):
+                break
+        except URLError:
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    yield address
+    process.terminate()
+    # uvicorn stops in order, then ends by the signal that it was sent.
+    assert process.wait(timeout=40) in (0, -signal.SIGTERM), (folder / "log").read_text()
+
+
+@pytest.fixture
+def artefacts(repository: Path) -> Path:
+    """Where screenshots go."""
+    folder = repository / "test-artefacts"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _open(browser: Browser, url: str, **options: object) -> tuple[Page, list[str]]:
+    """A page, and what its console complains about."""
+    page = browser.new_page(**options)  # type: ignore[arg-type]
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda said: (
+            complaints.append(said.text)
+            if said.type == "error" and "404" not in said.text
+            else None
+        ),
+    )
+    page.goto(url)
+    return page, complaints
+
+
+def test_the_whole_path(
+    browser: Browser, url: str, sample_documents: Path, artefacts: Path
+) -> None:
+    page, complaints = _open(browser, url, viewport={"width": 1440, "height": 900})
+    expect(page.get_by_text("Nothing is indexed yet")).to_be_visible()
+
+    page.get_by_role("link", name="Documents").click()
+    names = ("tarnfield-annual-report-2024.pdf", "receipt-pilcrow-coffee.jpg")
+    page.locator("#view-documents").get_by_label("Metadata").fill("year=2024")
+    page.locator("#view-documents input[type=file]").set_input_files(
+        [sample_documents / name for name in names]
+    )
+    expect(page.get_by_text(re.compile(r"2 documents, 12 pages added"))).to_be_visible(
+        timeout=60_000
+    )
+    expect(page.get_by_role("heading", name="2 documents, 12 pages")).to_be_visible()
+    page.screenshot(path=artefacts / "documents.png")
+
+    page.get_by_role("link", name="Search").click()
+    page.get_by_label("Your question").fill("How much did cargo bikes bring in 2024?")
+    page.keyboard.press("Enter")
+    first = page.locator(".hit").first
+    expect(first).to_contain_text("Tarnfield")
+    viewer = page.get_by_role("complementary", name="Page")
+    expect(viewer.locator(".page:not(.loading) .region.best")).to_be_visible()
+    expect(viewer.locator("img.heat")).to_be_visible()
+    page.screenshot(path=artefacts / "search.png")
+
+    page.locator("#status").click()
+    page.keyboard.press("h")
+    expect(viewer.locator("img.heat")).to_have_count(0)
+    where = viewer.locator(".where").inner_text()
+    page.locator("#viewer .scroller").focus()
+    page.keyboard.press("ArrowRight")
+    expect(viewer.locator(".where")).not_to_have_text(where)
+    page.keyboard.press("Escape")
+    expect(viewer).to_be_hidden()
+
+    page.get_by_role("link", name="Documents").click()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete receipt-pilcrow-coffee.jpg").click()
+    expect(page.get_by_role("heading", name="1 document, 11 pages")).to_be_visible(timeout=30_000)
+    assert complaints == []
+    page.close()
+
+
+def test_on_a_phone_and_in_the_dark(browser: Browser, url: str, artefacts: Path) -> None:
+    page, complaints = _open(
+        browser,
+        url,
+        viewport={"width": 390, "height": 844},
+        color_scheme="dark",
+        has_touch=True,
+    )
+    page.get_by_label("Your question").fill("revenue")
+    page.get_by_role("button", name="Search", exact=True).click()
+    expect(page.locator(".hit:not(.ghost)").first).to_be_visible()
+    sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert sideways <= 0, "the page scrolls sideways"
+    page.screenshot(path=artefacts / "phone.png")
+    page.locator(".hit .thumb").first.click()
+    expect(page.locator("#viewer .page:not(.loading)")).to_be_visible()
+    page.screenshot(path=artefacts / "phone-page.png")
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == "rgb(21, 23, 28)"
+    assert complaints == []
+    page.close()
+
+
+def test_what_a_document_says_is_never_markup(browser: Browser, url: str, tmp_path: Path) -> None:
+    import pymupdf
+
+    attack = "<img src=x onerror=alert(1)> zebra"
+    with pymupdf.open() as document:
+        document.new_page().insert_text((72, 72), attack)
+        document.set_metadata({"title": attack})
+        document.save(tmp_path / "attack.pdf")
+    page, _ = _open(browser, f"{url}/#documents")
+    alerts: list[str] = []
+    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+    page.locator("#view-documents input[type=file]").set_input_files(tmp_path / "attack.pdf")
+    expect(page.get_by_text("1 document, 1 page added")).to_be_visible(timeout=60_000)
+    page.get_by_role("link", name="Search").click()
+    page.get_by_label("Your question").fill("zebra")
+    page.keyboard.press("Enter")
+    expect(page.locator(".hit").first).to_contain_text("onerror=alert(1)")
+    assert alerts == [] and page.locator(".hit img[src=x]").count() == 0
+    page.close()
