@@ -7,6 +7,7 @@ it runs, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -83,6 +84,10 @@ def main() -> None:
     Exit codes: 0 done, 1 other failure, 2 the user's input, 3 the index, 4 the encoder,
     5 a service, 130 interrupted.
     """
+    # One thread a query, one a batch of pages: several at once share the cores better than one
+    # spread over them. Set before numpy is loaded, which reads it then.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     for stream in (sys.stdout, sys.stderr):
         # File names are bytes; one that is not UTF-8 must not end a long build.
         if isinstance(stream, TextIOWrapper):

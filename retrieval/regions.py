@@ -97,6 +97,10 @@ def _evidence(sims: FloatArray, weights: FloatArray) -> FloatArray:
 
 def _onto(sims: FloatArray, patches: FloatArray, units: FloatArray) -> FloatArray:
     """Similarities of units (words) that lie on patches of another geometry, ``[q, m]``."""
+    own = _own_patch(patches, units)
+    if own is not None:
+        mapped: FloatArray = np.asarray(sims[:, own])
+        return mapped
     x, y = _centres(units)
     inside = (
         (patches[:, 0] <= x[:, None])
@@ -109,8 +113,34 @@ def _onto(sims: FloatArray, patches: FloatArray, units: FloatArray) -> FloatArra
     inside[np.arange(len(units)), distance.argmin(axis=1)] |= ~inside.any(axis=1)
     unit, patch = np.nonzero(inside)
     first = np.flatnonzero(np.diff(unit, prepend=-1))
-    mapped: FloatArray = np.maximum.reduceat(sims[:, patch], first, axis=1)
+    mapped = np.maximum.reduceat(sims[:, patch], first, axis=1)
     return mapped
+
+
+def _own_patch(patches: FloatArray, units: FloatArray) -> _Index | None:
+    """The patch of each unit ``[m]`` where the patches are some of the units, in their order;
+    units that have none of their own (punctuation) get the nearest. None where that is not so.
+
+    This is how the text encoder's patches lie on words; the general case compares every unit
+    with every patch, a third of a search's time.
+    """
+    has = np.isin(_hashed(units), _hashed(patches))
+    if has.sum() != len(patches) or not np.array_equal(units[has], patches):
+        return None
+    own = np.cumsum(has) - 1
+    (lone,) = np.nonzero(~has)
+    if len(lone):
+        x, y = _centres(units[lone])
+        px, py = _centres(patches)
+        distance = (px - x[:, None]) ** 2 + (py - y[:, None]) ** 2
+        own[lone] = distance.argmin(axis=1)
+    return own.astype(np.intp)
+
+
+def _hashed(boxes: FloatArray) -> NDArray[np.uint64]:
+    """``[n]``: a number for each box, equal for equal boxes."""
+    halves = np.ascontiguousarray(boxes, np.float32).view(np.uint64)
+    return (halves[:, 0] * np.uint64(0x9E3779B97F4A7C15)) ^ halves[:, 1]
 
 
 def _text_rows(words: PageWords) -> _Rows:
