@@ -21,7 +21,7 @@ from indexing.cli import app as index_app
 from indexing.cli_demo import demo
 from indexing.cli_search import search
 from retrieval.errors import FolioscopeError
-from serving.http.cli import keys_app, serve
+from serving.http.cli import keys_app, mcp, serve
 
 if TYPE_CHECKING:
     from indexing.build import BuildSettings as BuildSettings
@@ -55,6 +55,7 @@ app.command("search")(search)
 app.add_typer(eval_app, name="eval")
 app.command("demo")(demo)
 app.command("serve")(serve)
+app.command("mcp")(mcp)
 app.add_typer(keys_app, name="keys")
 
 

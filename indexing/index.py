@@ -358,6 +358,16 @@ class Index:
         warmth = self.heat(question, hit.page_id, size) if heat else None
         return draw_hit(image, hit.regions, warmth)
 
+    def picture(self, page_id: int, question: str | None = None, *, dpi: int = 110) -> Pillow.Image:
+        """A page's picture; with a ``question``, the places that speak for it are marked.
+
+        Raises ``InputError`` as ``page_image`` does.
+        """
+        hit = self._open_searcher().hit(page_id, question)
+        if question is None:
+            return Pillow.fromarray(self.page_image(hit, dpi=dpi))
+        return self.draw(question, hit, dpi=dpi)
+
     def _as_indexed(self, hit: Hit, source: Path) -> bool:
         row = self._open_searcher().store.documents.get(hit.doc_id)
         if row is None or source.stat().st_size != row.bytes:

@@ -166,6 +166,18 @@ class Searcher:
         sims = similarities(query.vectors, patches.codes, float(patches.scales[0]))
         return Evidence(sims, query.weights, record.patch_boxes)
 
+    def hit(self, page_id: int, question: str | None = None) -> Hit:
+        """One page as if a search had found it; with a ``question``, its places on the page.
+
+        Raises ``InputError`` if the page is not in the index.
+        """
+        offsets = self.store.pages.offsets_of(np.array([page_id], np.int64))
+        if offsets[0] < 0:
+            raise InputError(f"page {page_id} is not in the index {self.store.root}")
+        query = self.encode(question or "")
+        ranked = _Ranked(offsets, np.zeros(1, np.float32), {}, None)
+        return self._hits(query, ranked, 1, _Clock())[0]
+
     def find_document(self, doc: str | int) -> int:
         """The id of the document that ``doc`` names: an id, a path, or the end of a path.
 

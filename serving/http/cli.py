@@ -80,6 +80,25 @@ def serve(
     run(settings, json_logs=json_logs)
 
 
+def mcp(
+    index: Annotated[Path, typer.Option("-i", "--index", help="The index folder.")],
+) -> None:
+    """Offer an index to an agent as tools (Model Context Protocol, over stdin and stdout).
+
+    Example, in an agent's settings:  folioscope mcp --index /home/me/my-index
+    """
+    from retrieval.errors import InputError
+
+    try:
+        from serving.mcp_server import make_server
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"this needs the package '{error.name}', which is not installed; "
+            "run `pip install 'folioscope[mcp]'`"
+        ) from error
+    make_server(index).run("stdio")
+
+
 @keys_app.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="Whose it is.")],

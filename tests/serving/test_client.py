@@ -1,0 +1,52 @@
+"""The Python client against a real server, blocking and asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from PIL import Image
+
+from retrieval.errors import InputError, ServiceError
+from serving.client import ApiError, AsyncClient, Client
+
+
+@pytest.mark.slow
+def test_the_main_job_in_a_few_lines(
+    start: Callable[..., httpx.Client], tmp_path: Path, sample_documents: Path
+) -> None:
+    url = str(start(tmp_path / "index").base_url)
+    with Client(url) as client:
+        invoice = sample_documents / "invoice-ff-2025-0318.pdf"
+        job = client.upload([invoice], {"year": 2025}, wait=60)
+        assert job.state == "done" and job.result is not None
+        found = client.search("total of the invoice", filter="year = 2025")
+        hit = found.hits[0]
+        assert hit.name == invoice.name and hit.regions
+        assert client.documents().total == 1 and client.document(hit.doc_id).pages == 1
+        assert len(client.page(hit.page_id).words) > 20
+        crop = client.page_image(hit.page_id, box=hit.regions[0].box, width=200)
+        assert Image.open(io.BytesIO(crop)).width == 200
+        with pytest.raises(ApiError, match="no document 77") as refused:
+            client.search("x", doc_id=77)
+        assert (refused.value.status, refused.value.code) == (404, "no-such-document")
+        with pytest.raises(InputError, match="cannot be read"):
+            client.upload(["missing.pdf"])
+
+    async def again() -> None:
+        async with AsyncClient(url) as client:
+            both = await asyncio.gather(client.search("invoice"), client.status())
+            assert both[0].hits[0].name == invoice.name and both[1].pages == 1
+            job = await client.remove(both[0].hits[0].doc_id, wait=60)
+            assert job.state == "done" and (await client.documents()).total == 0
+
+    asyncio.run(again())
+
+
+def test_a_server_that_is_not_there_is_said() -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(ServiceError, match="cannot reach"):
+        client.status()
