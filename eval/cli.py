@@ -101,6 +101,10 @@ def run(
             console.print(f"Places: {shown}", soft_wrap=True, highlight=False)
 
 
+_WIDE = 110
+_FEW = ("nDCG@5", "Success@1", "R@100")
+
+
 @app.command()
 def compare(
     dataset: DatasetArgument,
@@ -173,12 +177,14 @@ def _print_groups(groups: list[dict[str, Any]]) -> None:
     table = Table(title=f"Retrieval ({MEASURES[0]} with its 95 % interval)", title_justify="left")
     table.add_column("questions")
     table.add_column("n", justify="right")
-    for measure in MEASURES:
+    # A narrow terminal would break every cell; --json has them all.
+    shown = MEASURES if console.width >= _WIDE else _FEW
+    for measure in shown:
         table.add_column(measure, justify="right")
     for row in groups:
         low, high = row["interval"]
-        first = f"{row[MEASURES[0]]:.3f} [{low:.2f}-{high:.2f}]"
-        others = (f"{row[measure]:.3f}" for measure in MEASURES[1:])
+        first = f"{row[shown[0]]:.3f} [{low:.2f}-{high:.2f}]"
+        others = (f"{row[measure]:.3f}" for measure in shown[1:])
         table.add_row(row["group"], str(row["questions"]), first, *others)
     console.print(table)
 

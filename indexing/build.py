@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from indexing.intake import IntakeWorkers
+from indexing.known import KnownDocuments
 from indexing.pipeline import (
     EncodedEvent,
     Ended,
@@ -135,22 +136,28 @@ def add_sources(
     settings: BuildSettings,
     *,
     metadata_of: MetadataOf,
+    copies: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Read, encode and commit every source that the index does not hold yet.
 
     A source that cannot be used is recorded with its reason and costs only itself; the next
-    build tries it again. A source whose content changed replaces what it held before.
+    build tries it again. A source whose content changed replaces what it held before. One
+    that moved, or has new metadata, is not read again: what is known of it is changed. With
+    ``copies`` a file that is elsewhere too becomes a document of its own.
     """
     held: dict[str, list[int]] = {}
     for doc_id, row in writer.documents.items():
         held.setdefault(row.source, []).append(doc_id)
     count = _Count(progress, held)
     skipped: dict[str, str] = {}
+    for source in list(writer.skipped):
+        if not Path(source).exists():
+            writer.clear_skip(source)
     before = frozenset(writer.documents)
     pooling = settings.pooling_of(writer.manifest)
     with IntakeWorkers(settings.intake) as workers:
-        fresh, unchanged = _inspect(writer, workers, paths, metadata_of, skipped, count)
+        fresh, unchanged = _inspect(writer, workers, paths, metadata_of, copies, skipped, count)
         count.documents_total = len(fresh)
         count.pages_total = sum(document.pages for document in fresh)
         threads = cores()
@@ -204,10 +211,11 @@ def coarse_builder(kind: str) -> CoarseBuilder:
     """What ``StoreWriter.commit`` calls to write the coarse index."""
 
     def build(vectors: VectorBatches, path: Path) -> None:
-        batches = list(vectors)
-        dim = batches[0][1].shape[1] if batches else 1
-        n_vectors = sum(len(page_ids) for page_ids, _ in batches)
-        CoarseIndex.build(batches, dim, trainable(kind, n_vectors)).write(path)
+        dim, n_vectors = 1, 0
+        for _, batch in vectors():
+            dim, n_vectors = batch.shape[1], n_vectors + len(batch)
+        found = trainable(kind, n_vectors)
+        CoarseIndex.build(vectors, dim, found, n_vectors=n_vectors).write(path)
 
     return build
 
@@ -222,11 +230,12 @@ def _inspect(
     workers: IntakeWorkers,
     paths: Sequence[Path],
     metadata_of: MetadataOf,
+    copies: bool,
     skipped: dict[str, str],
     count: _Count,
 ) -> tuple[list[DocumentInfo], int]:
     """Documents to add, in the order of ``paths``, and how many were there already."""
-    known = set(writer.known_sources())
+    known = KnownDocuments(writer, copies)
     count.documents_total = len(paths)
 
     def look(path: Path) -> DocumentInfo | FolioscopeError:
@@ -243,11 +252,11 @@ def _inspect(
             count.tell("inspect", str(path))
             if isinstance(found, FolioscopeError):
                 _skip(writer, skipped, str(path), "", found)
-            elif found.sha256 in known and not _outdated(writer, found, count):
+            elif not _outdated(writer, found, count) and known.holds(found):
                 unchanged += 1
                 _clear_skip(writer, found)
             else:
-                known.add(found.sha256)
+                known.expect(found)
                 fresh.append(found)
     count.documents = 0
     return fresh, unchanged

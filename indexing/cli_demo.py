@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -78,7 +80,10 @@ def demo(
 
 
 def _slug(folder: Path) -> str:
-    return re.sub(r"\W+", "-", folder.resolve().name).strip("-") or "docs"
+    """A name for ``folder`` that another folder of the same name does not get."""
+    whole = folder.resolve()
+    name = re.sub(r"\W+", "-", whole.name).strip("-") or "docs"
+    return f"{name}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:6]}"
 
 
 def _from_headings(index: Index) -> list[str]:

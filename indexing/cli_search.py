@@ -31,6 +31,7 @@ def search(
     images: Annotated[
         Path | None, typer.Option(help="Write a picture of every hit into this folder.")
     ] = None,
+    password: Annotated[str | None, typer.Option(help="Opens locked PDFs, for --images.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document, for machines.")
     ] = False,
@@ -43,9 +44,12 @@ def search(
 
     folioscope search "dividend" -i my-index --filter "year >= 2020 AND company = 'AMD'"
     """
+    from indexing.build import BuildSettings
     from indexing.index import Index
+    from indexing.settings import IntakeSettings
 
-    opened = Index.open(index)
+    intake = IntakeSettings(password=password)
+    opened = Index.open(index, settings=BuildSettings(intake=intake))
     result = opened.search(question, k, filter=filter, doc=doc, mode=mode, explain=explain)  # type: ignore[arg-type]  # checked there
     pictures = draw_hits(opened, result, images) if images else {}
     if as_json:

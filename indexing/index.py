@@ -189,9 +189,11 @@ class Index:
         *,
         metadata: Mapping[str, MetadataValue] | None = None,
         metadata_of: MetadataOf | None = None,
+        copies: bool = False,
         progress: Progress | None = None,
     ) -> BuildReport:
-        """Add files, folders and patterns; what is there by content already stays.
+        """Add files, folders and patterns; what is there by content already stays, with its
+        new path and metadata. With ``copies``, a file that lies elsewhere too is added again.
 
         ``metadata`` goes to every source, ``metadata_of(path)`` to its own on top. Sources
         that cannot be used are in the report with the reason. Raises ``StorageError`` if
@@ -210,6 +212,7 @@ class Index:
                 self.encoder,
                 self._settings,
                 metadata_of=both,
+                copies=copies,
                 progress=progress,
             )
         self._let_go()

@@ -7,6 +7,7 @@ empty with the flag ``page-failed``; a document of which nothing can be read is 
 from __future__ import annotations
 
 import glob
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,8 @@ from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
 _MOST_DEATHS = 20
 # A document that begins with this many unreadable pages has none that can be read.
 _MOST_FAILURES = 200
+# Pages that spin until their limit may cost a document so much in all.
+_MOST_WASTED_SECONDS = 600.0
 _REMEDY = "open it in its own program and save it anew, or leave it out"
 
 
@@ -125,9 +128,10 @@ def _ask(
     worker: Worker, path: Path, settings: IntakeSettings, pages: range, want_image: bool
 ) -> Iterator[PageRead]:
     """All ``pages``; one at which the worker dies costs itself, and the worker is replaced."""
-    deaths = 0
+    deaths, wasted = 0, 0.0
     rest = pages
     while len(rest):
+        began = time.monotonic()
         try:
             worker.ask(ReadPages(path, settings, rest, want_image))
             for _ in rest:
@@ -138,15 +142,17 @@ def _ask(
                     raise TypeError(f"a worker answered {type(answer).__name__} for a page")
                 rest = rest[1:]
                 yield answer
+                began = time.monotonic()
             if not isinstance(worker.reply(settings.seconds_per_page), Finished):
                 raise TypeError("a worker sent more pages than asked for")
         except WorkerDiedError as death:
             deaths += 1
+            wasted += time.monotonic() - began
             if not len(rest):
                 break
-            if deaths > _MOST_DEATHS:
+            if deaths > _MOST_DEATHS or wasted > _MOST_WASTED_SECONDS:
                 raise InputError(
-                    f"{path}: reading page {rest[0] + 1} {death}, as did {_MOST_DEATHS} pages "
+                    f"{path}: reading page {rest[0] + 1} {death}, as did {deaths - 1} pages "
                     f"before; {_REMEDY}"
                 ) from death
             yield PageRead(_failed(rest[0]), f"reading it {death}")

@@ -23,13 +23,13 @@ from retrieval.encoders import PageEncoder
 from retrieval.errors import FolioscopeError
 from retrieval.pooling import PoolMethod, pool_page
 from retrieval.store import PageRow
-from retrieval.types import DocumentInfo, PageContent, PageEmbedding
+from retrieval.types import DocumentInfo, PageContent, PageEmbedding, PageWords
 
 # Pages a reader may be ahead of the encoder, for each document being read.
 _PAGES_AHEAD = 32
 _PAGES_A_BATCH = 16
 # The cover is usually page 1, sometimes behind a blank or a scanner's separator.
-_COVER_PAGES = 3
+COVER_PAGES = 3
 _COVER_WORDS = 4
 
 
@@ -109,11 +109,11 @@ def _read(
     try:
         pages = read(document)
         cover: list[PageContent] = []
-        for page in islice(pages, _COVER_PAGES):
+        for page in islice(pages, COVER_PAGES):
             cover.append(page)
             if len(page.words) >= _COVER_WORDS:
                 break
-        words = cover[-1].words.texts if cover else ()
+        words = cover_words(page.words for page in cover)
         context = document_context(document.source, document.title, document.metadata, words)
         _put(events, Started(document, context), stop)
         for page in chain(cover, pages):
@@ -125,6 +125,16 @@ def _read(
         error = FolioscopeError(f"{document.source}: unexpected {failure!r}; please report it")
         error.__cause__ = failure
     _put(events, Ended(document, error), stop)
+
+
+def cover_words(pages: Iterable[PageWords]) -> tuple[str, ...]:
+    """The words of the first page that says something, of a document's first pages."""
+    words: tuple[str, ...] = ()
+    for page in pages:
+        words = page.texts
+        if len(words) >= _COVER_WORDS:
+            break
+    return words
 
 
 def _put(events: queue.Queue[Event], event: Event, stop: threading.Event) -> bool:

@@ -26,7 +26,9 @@ from retrieval.store_reader import read_directory
 from retrieval.store_schema import DocumentRow, documents_crc
 from retrieval.types import FloatArray
 
-VectorBatches = Iterator[tuple[NDArray[np.int64], FloatArray]]
+# Starts the iteration anew at each call: a million pages' vectors are 8 GB, so what needs them
+# twice (to learn codes, then to add) reads them twice.
+VectorBatches = Callable[[], Iterator[tuple[NDArray[np.int64], FloatArray]]]
 CoarseBuilder = Callable[[VectorBatches, Path], None]
 
 

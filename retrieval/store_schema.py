@@ -79,7 +79,7 @@ class PageRow:
     """What a build hands the store for one page.
 
     ``codes`` is ``[n, d]``, int8 or float16 as the index's compression says, and
-    ``codes / scale`` are the vectors' values; ``patch_boxes`` is ``[n, 4] float32`` page
+    ``codes * scale`` are the vectors' values; ``patch_boxes`` is ``[n, 4] float32`` page
     fractions; ``page_vectors`` is ``[k, d] float32``, the pooled vectors of the coarse stage.
     The content's image is not stored.
     """
@@ -134,7 +134,7 @@ class RaggedPatches:
     """Multivectors of k pages: page i owns ``codes[starts[i]:starts[i + 1]]``.
 
     ``codes`` is ``[N, d]`` int8 or float16, ``starts`` ``[k + 1] int64``, ``scales``
-    ``[k] float32``; the values are ``codes / scales`` of their page.
+    ``[k] float32``; the values are ``codes * scales`` of their page.
     """
 
     codes: NDArray[Any]
@@ -289,6 +289,14 @@ def clean_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def clean_metadata(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]:
+    """``metadata`` as they are stored; see ``clean_text``."""
+    return {
+        clean_text(key): clean_text(value) if isinstance(value, str) else value
+        for key, value in metadata.items()
+    }
+
+
 def encode_document(doc_id: int, info: DocumentInfo, pages: int, context: str) -> DocumentRow:
     """The stored form of a source of which ``pages`` pages were written."""
     return DocumentRow(
@@ -299,10 +307,7 @@ def encode_document(doc_id: int, info: DocumentInfo, pages: int, context: str) -
         title=clean_text(info.title),
         pages=pages,
         bytes=info.bytes,
-        metadata={
-            clean_text(key): clean_text(value) if isinstance(value, str) else value
-            for key, value in info.metadata.items()
-        },
+        metadata=clean_metadata(info.metadata),
         flags=tuple(info.flags),
         context=clean_text(context),
     )

@@ -7,14 +7,16 @@ writer sweeps away, whether this one ended by an exception or by a power cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from retrieval import lexical
 from retrieval.errors import StorageError
@@ -28,7 +30,6 @@ from retrieval.manifest import (
 )
 from retrieval.store_commit import (
     CoarseBuilder,
-    VectorBatches,
     publish,
     sweep_unused,
     write_coarse,
@@ -51,15 +52,18 @@ from retrieval.store_reader import iter_page_vectors, read_documents
 from retrieval.store_schema import (
     TABLES,
     DocumentRow,
+    PageRecord,
     PageRow,
+    clean_metadata,
     clean_text,
     code_dtype,
+    decode_content,
     document_to_row,
     encode_document,
     encode_page,
     encode_text,
 )
-from retrieval.types import DocumentInfo
+from retrieval.types import DocumentInfo, FloatArray, MetadataValue
 
 # A flush makes one Lance fragment: large enough to keep fragments few, small enough that a
 # build's memory does not depend on the size of a document.
@@ -86,6 +90,7 @@ class StoreWriter:
         self._next_doc_id = manifest.next_doc_id
         # Not yet in Lance:
         self._new_documents: dict[int, DocumentRow] = {}
+        self._updated: dict[int, DocumentRow] = {}
         self._pages: list[dict[str, Any]] = []
         self._texts: list[dict[str, Any]] = []
         self._buffered = 0
@@ -209,20 +214,63 @@ class StoreWriter:
             self._removed.add(doc_id)
         self._dirty = self._shrunk = True
 
+    def update_document(
+        self,
+        doc_id: int,
+        *,
+        source: str,
+        metadata: Mapping[str, MetadataValue],
+        context: str,
+    ) -> None:
+        """Change what is known of a document whose content stays. Its pages are not touched."""
+        self._must_be_open()
+        changed = replace(
+            self._documents[doc_id],
+            source=clean_text(source),
+            metadata=clean_metadata(metadata),
+            context=clean_text(context),
+        )
+        self._documents[doc_id] = changed
+        pending = self._new_documents if doc_id in self._new_documents else self._updated
+        pending[doc_id] = changed
+        self._skipped.pop(changed.source, None)
+        self._dirty = True
+
+    def first_pages(self, doc_id: int, count: int) -> list[PageRecord]:
+        """The first pages of a document, in order."""
+        self._flush()
+        with self._lance():
+            found = (
+                self._tables["pages"]
+                .search()
+                .where(f"doc_id = {doc_id} AND number < {count}")
+                .select(["page_id", "doc_id", "number", "content"])
+                .to_arrow()
+            )
+        records = [
+            decode_content(row["page_id"], row["doc_id"], row["number"], row["content"])
+            for row in found.to_pylist()
+        ]
+        return sorted(records, key=lambda record: record.number)
+
     def record_skip(self, source: str, sha256: str, reason: str) -> None:
         """Remember that a source could not be indexed, and why."""
         self._must_be_open()
-        self._skipped[clean_text(source)] = (sha256, clean_text(reason))
-        self._dirty = True
+        said = (sha256, clean_text(reason))
+        # A build that fails on the same files again has changed nothing.
+        if self._skipped.get(clean_text(source)) != said:
+            self._skipped[clean_text(source)] = said
+            self._dirty = True
 
     def clear_skip(self, source: str | None = None) -> None:
         """Forget one skipped source, or all of them."""
         self._must_be_open()
+        before = len(self._skipped)
         if source is None:
             self._skipped.clear()
         else:
             self._skipped.pop(clean_text(source), None)
-        self._dirty = True
+        self._dirty |= len(self._skipped) < before
 
     def compact(self) -> None:
         """Rewrite the tables without their deleted rows, at the next commit."""
@@ -235,7 +283,7 @@ class StoreWriter:
         fault_point("compacted")
         self._dirty = self._compacted = True
 
-    def page_vectors(self) -> VectorBatches:
+    def page_vectors(self) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
         """The pooled vectors that the next commit would contain, in batches of pages."""
         self._flush()
         self._apply_deletes()
@@ -340,13 +388,16 @@ class StoreWriter:
         self._text_changed = True
 
     def _write_documents(self) -> None:
-        if self._new_documents:
-            rows = [document_to_row(document) for document in self._new_documents.values()]
+        updated = {i: row for i, row in self._updated.items() if i in self._documents}
+        written = [*self._new_documents.values(), *updated.values()]
+        if written:
+            rows = [document_to_row(document) for document in written]
             with self._lance():
+                self._delete_rows(("documents",), sorted(updated))
                 self._tables["documents"].add(
                     pa.Table.from_pylist(rows, schema=TABLES["documents"])
                 )
-            self._new_documents = {}
+            self._new_documents, self._updated = {}, {}
             self._context_changed = True
         fault_point("documents-flushed")
 
@@ -354,11 +405,14 @@ class StoreWriter:
         doc_ids = sorted(self._removed)
         self._removed = set()
         with self._lance():
-            for start in range(0, len(doc_ids), 1000):
-                listed = ", ".join(str(doc_id) for doc_id in doc_ids[start : start + 1000])
-                for table in self._tables.values():
-                    table.delete(f"doc_id IN ({listed})")
+            self._delete_rows(tuple(self._tables), doc_ids)
         fault_point("deletes-applied")
+
+    def _delete_rows(self, tables: Sequence[str], doc_ids: Sequence[int]) -> None:
+        for start in range(0, len(doc_ids), 1000):
+            listed = ", ".join(str(doc_id) for doc_id in doc_ids[start : start + 1000])
+            for name in tables:
+                self._tables[name].delete(f"doc_id IN ({listed})")
 
     def _index_text(self) -> None:
         anew = self._compacted
@@ -378,7 +432,7 @@ class StoreWriter:
             if old is not None and (keep or not (self._grown or self._shrunk)):
                 return old, self._manifest.files[old]
             return None, None
-        return write_coarse(self._root, generation, coarse, self.page_vectors())
+        return write_coarse(self._root, generation, coarse, self.page_vectors)
 
     def _lance(self) -> Any:
         return lance_errors(self._root / LANCE, REMEDY)

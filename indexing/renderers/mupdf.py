@@ -24,12 +24,20 @@ pymupdf.TOOLS.mupdf_display_errors(False)
 pymupdf.TOOLS.mupdf_display_warnings(False)
 
 
+def _opened(path: Path) -> Any:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:  # MuPDF takes names as UTF-8 only; a file's name may be any bytes
+        return pymupdf.open(stream=path.read_bytes(), filetype="pdf")
+    return pymupdf.open(path, filetype="pdf")
+
+
 class MuPdfDocument:
     """An ``OpenDocument`` over PyMuPDF; not safe to share between threads."""
 
     def __init__(self, path: Path, password: str | None = None) -> None:
         with opening(path, "the PDF"):
-            document: Any = pymupdf.open(path, filetype="pdf")
+            document: Any = _opened(path)
         if document.needs_pass and not document.authenticate(password or ""):
             document.close()
             raise LockedError(f"{path}: {locked(password)}")

@@ -26,6 +26,15 @@ from retrieval.types import PageWords
 _LAST = 64
 
 
+def _readable(path: Path) -> Path | bytes:
+    """What pypdfium2 opens: the path, or the content of a file whose name is not UTF-8."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return path.read_bytes()
+    return path
+
+
 class PdfiumDocument:
     """An ``OpenDocument`` over pypdfium2; not safe to share between threads."""
 
@@ -34,7 +43,7 @@ class PdfiumDocument:
     ) -> None:
         with opening(path, "the PDF"):
             try:
-                self._document: Any = pypdfium2.PdfDocument(path, password=password)
+                self._document: Any = pypdfium2.PdfDocument(_readable(path), password=password)
             except pypdfium2.PdfiumError as error:
                 raise _refusal(path, str(error).lower(), password) from error
             self._document.init_forms()

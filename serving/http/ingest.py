@@ -75,7 +75,10 @@ def _work(index: Index, request: Mapping[str, Any], say: Any) -> dict[str, Any]:
                     pages_total=step.pages_total,
                 )
 
-        report = index.add(list(files), metadata_of=lambda path: files[path], progress=progress)
+        # Tenants may have the same file; each has its own document.
+        report = index.add(
+            list(files), metadata_of=lambda path: files[path], copies=True, progress=progress
+        )
         result["documents_added"] = report.documents_added
         result["pages_added"] = report.pages_added
         result["unchanged"] = report.unchanged

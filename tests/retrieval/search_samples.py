@@ -133,7 +133,7 @@ def add(writer: StoreWriter, name: str, texts: Sequence[str], **metadata: Metada
 
 
 def write_coarse(vectors: VectorBatches, path: Path) -> None:
-    CoarseIndex.build(list(vectors), DIM).write(path)
+    CoarseIndex.build(vectors, DIM).write(path)
 
 
 def random_texts(rng: random.Random, pages: int) -> list[str]:

@@ -63,7 +63,7 @@ def add(
 def write_vectors(vectors: VectorBatches, path: Path) -> None:
     """A coarse "index" whose bytes follow from the page vectors."""
     with path.open("wb") as file:
-        for page_ids, values in vectors:
+        for page_ids, values in vectors():
             file.write(page_ids.tobytes())
             file.write(values.tobytes())
 

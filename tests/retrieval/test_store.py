@@ -247,7 +247,7 @@ def test_coarse_file_is_dropped_kept_or_rebuilt(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         assert store.coarse_path is not None
         again = tmp_path / "again"
-        write_vectors(store.page_vectors(), again)
+        write_vectors(store.page_vectors, again)
         assert store.coarse_path.read_bytes() == again.read_bytes()
 
 

@@ -119,6 +119,26 @@ def test_a_tenant_cannot_reach_anothers_pages_by_any_route(shared: Shared) -> No
     assert status["documents"] == 1
 
 
+@pytest.mark.slow
+def test_the_same_file_of_two_tenants_is_two_documents(
+    shared: Shared, sample_documents: Path
+) -> None:
+    client, headers = shared
+    theirs = (sample_documents / "invoice-ff-2025-0318.pdf").read_bytes()
+    sent = client.post(
+        "/v1/documents", files=[("files", ("mine.pdf", theirs))], headers=headers["tenant"]
+    ).json()
+    job = client.get(
+        f"/v1/jobs/{sent['job']['id']}", params={"wait": 60}, headers=headers["tenant"]
+    ).json()
+    assert job["result"]["documents_added"] == 1
+    body = {"question": "invoice total"}
+    hit = client.post("/v1/search", json=body, headers=headers["tenant"]).json()["hits"][0]
+    assert (hit["name"], hit["metadata"]) == ("mine.pdf", {"tenant": "a"})
+    everything = client.get("/v1/documents?collection=one", headers=headers["admin"]).json()
+    assert sorted(d["metadata"]["tenant"] for d in everything["documents"]) == ["a", "a", "b"]
+
+
 def test_a_revoked_key_ends_at_once_and_does_not_open_the_door(tmp_path: Path) -> None:
     keys = Keys(Database(tmp_path / "server.sqlite"))
     key, token = keys.create("x", ["read"])
