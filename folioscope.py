@@ -21,6 +21,7 @@ from indexing.cli import app as index_app
 from indexing.cli_demo import demo
 from indexing.cli_search import search
 from retrieval.errors import FolioscopeError
+from serving.answering.cli import ask, receipt_app
 from serving.http.cli import keys_app, mcp, serve
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ app.add_typer(index_app, name="index")
 app.command("search")(search)
 app.add_typer(eval_app, name="eval")
 app.command("demo")(demo)
+app.command("ask")(ask)
+app.add_typer(receipt_app, name="receipt")
 app.command("serve")(serve)
 app.command("mcp")(mcp)
 app.add_typer(keys_app, name="keys")

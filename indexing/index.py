@@ -34,6 +34,7 @@ from retrieval.errors import InputError, StorageError
 from retrieval.heatmap import draw_hit, heatmap
 from retrieval.integrity import Problem, repair, verify
 from retrieval.manifest import Manifest, read_manifest
+from retrieval.regions import evidence_of, onto
 from retrieval.search import Searcher, SearchMode, SearchSettings
 from retrieval.store import (
     CoarseBuilder,
@@ -325,6 +326,20 @@ class Index:
     def documents_where(self, where: Mapping[str, MetadataValue]) -> Mapping[int, DocumentRow]:
         """The documents whose metadata have all of these keys and values, by id."""
         return self._open_searcher().documents_where(where)
+
+    def word_evidence(self, question: str, page_id: int) -> tuple[PageRecord, FloatArray]:
+        """A page, and what each of its words says for each token of ``question``.
+
+        The second is ``[q, words] float32``: weighted similarity above what the token finds all
+        over the page, so scaled that a page which says every token exactly has 1 in all.
+        """
+        found = self._open_searcher().evidence(question, page_id)
+        record = self.page(page_id)
+        if not found.similarities.size or not len(record.words):
+            return record, np.zeros((len(found.weights), len(record.words)), np.float32)
+        sims = onto(found.similarities, found.boxes, record.words.boxes)
+        ideal = evidence_of(np.column_stack((sims, np.ones(len(sims), np.float32))), found.weights)
+        return record, ideal[:, :-1] / max(float(ideal[:, -1].sum()), 1e-9)
 
     def heat(self, question: str, page_id: int, size: tuple[int, int]) -> FloatArray | None:
         """What on a page speaks for ``question``, ``[height, width]`` of ``size`` in [0, 1].

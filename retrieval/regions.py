@@ -74,17 +74,17 @@ def find_regions(
     if words is not None and len(words):
         units = words.boxes
         if not (len(units) == len(boxes) and np.array_equal(units, boxes)):
-            sims = _onto(sims, boxes, units)
+            sims = onto(sims, boxes, units)
         rows = _text_rows(words)
     else:
         words, units = None, boxes
-        rows = _grid_rows(boxes, _evidence(sims, weights).sum(axis=0))
+        rows = _grid_rows(boxes, evidence_of(sims, weights).sum(axis=0))
     if not len(units):
         return ()
-    return _pick(_evidence(sims, weights), rows, words, limit)
+    return _pick(evidence_of(sims, weights), rows, words, limit)
 
 
-def _evidence(sims: FloatArray, weights: FloatArray) -> FloatArray:
+def evidence_of(sims: FloatArray, weights: FloatArray) -> FloatArray:
     """``[q, n]`` weighted similarity above what the token finds on most of the page.
 
     Without the subtraction every region would look alike: a token has a middling similarity
@@ -95,7 +95,7 @@ def _evidence(sims: FloatArray, weights: FloatArray) -> FloatArray:
     return np.asarray(above, np.float32)
 
 
-def _onto(sims: FloatArray, patches: FloatArray, units: FloatArray) -> FloatArray:
+def onto(sims: FloatArray, patches: FloatArray, units: FloatArray) -> FloatArray:
     """Similarities of units (words) that lie on patches of another geometry, ``[q, m]``."""
     own = _own_patch(patches, units)
     if own is not None:

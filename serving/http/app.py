@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.answering.pipeline import Model
 from serving.http import problems
 from serving.http.auditor import RecallAuditor
 from serving.http.auth import Keys
@@ -29,7 +30,7 @@ from serving.http.lane import Lane
 from serving.http.metrics import Metrics
 from serving.http.pictures import Pictures
 from serving.http.problems import Problem
-from serving.http.routes import documents, pages, search, status
+from serving.http.routes import answers, documents, pages, search, status
 from serving.http.schemas import ProblemOut
 from serving.http.settings import ServerSettings, is_loopback
 from serving.http.state import RateLimit, ServerState
@@ -70,10 +71,27 @@ def make_state(settings: ServerSettings) -> ServerState:
         images=Lane(
             "images", settings.picture_threads, settings.waiting, settings.search_seconds * 3
         ),
+        answers=Lane("answers", settings.answer_threads, settings.waiting, settings.answer_seconds),
+        model=_model(settings),
         pictures=Pictures(settings.picture_cache_mb * 1_000_000, settings.picture_threads),
         metrics=metrics,
         rate=RateLimit(settings.requests_per_minute),
         auditor=auditor,
+    )
+
+
+def _model(settings: ServerSettings) -> Model | None:
+    if settings.vlm_url is None:
+        return None
+    from serving.answering.vlm import EndpointModel, EndpointSettings
+
+    return EndpointModel(
+        EndpointSettings(
+            settings.vlm_url,
+            settings.vlm_model,
+            settings.vlm_key,
+            seconds=settings.answer_seconds,
+        )
     )
 
 
@@ -103,7 +121,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         responses={"default": {"model": ProblemOut, "description": "A problem (RFC 9457)."}},
     )
     problems.install(app)
-    for router in (search.router, documents.router, pages.router, status.router):
+    for router in (search.router, answers.router, documents.router, pages.router, status.router):
         app.include_router(router, prefix="/v1")
     app.include_router(status.health)
     if WEB.is_dir():
@@ -142,6 +160,7 @@ def _close(state: ServerState) -> None:
         state.auditor.close()
     state.searches.close()
     state.images.close()
+    state.answers.close()
     state.pictures.close()
     state.database.close()
 

@@ -33,6 +33,12 @@ def serve(
     read_only: Annotated[
         bool | None, typer.Option("--read-only/--read-write", help="Refuse every change.")
     ] = None,
+    vlm: Annotated[
+        str | None, typer.Option(help="URL of an OpenAI-compatible model that answers.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Its name, where the server has several.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings in TOML.")] = None,
     json_logs: Annotated[bool, typer.Option(help="Log one JSON object a line.")] = False,
 ) -> None:
@@ -60,7 +66,14 @@ def serve(
         first = next(iter(indexes.values()))
         state = first.with_name(first.name + ".server")
     settings = load_settings(
-        config, indexes=indexes or None, state=state, host=host, port=port, read_only=read_only
+        config,
+        indexes=indexes or None,
+        state=state,
+        host=host,
+        port=port,
+        read_only=read_only,
+        vlm_url=vlm,
+        vlm_model=model,
     )
     if not settings.loopback:
         from serving.http.auth import Keys

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -10,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from retrieval.search import MAX_K
 from retrieval.store_schema import DocumentRow, PageRecord
 from retrieval.types import Hit, MetadataValue, SearchResult
+from serving.answering.types import Answer, Claim
 
 Metadata = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=100)], MetadataValue],
@@ -242,3 +245,104 @@ class ProblemOut(BaseModel):
     detail: str
     remedy: str
     request_id: str
+
+
+class AskRequest(BaseModel):
+    """A question to answer."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"question": "What is the total of invoice FF-2025-0318?"}]
+        },
+    )
+
+    question: Annotated[str, Field(min_length=1, max_length=4000)]
+    filter: Annotated[str | None, Field(max_length=2000)] = None
+    doc_id: Id | None = None
+    collection: str | None = None
+
+
+class CitationOut(_Out):
+    """Where a claim stands; ``number`` is what the page shows, from 1."""
+
+    number: int
+    page_id: int
+    doc_id: int
+    name: str
+    page: int
+    box: tuple[float, float, float, float]
+    quote: str
+    problems: list[str]
+
+
+class ClaimOut(_Out):
+    """A statement with its citations; ``problems`` says why it does not hold."""
+
+    text: str
+    arithmetic: str
+    verdict: Literal["supported", "partly", "unsupported"]
+    problems: list[str]
+    citations: list[CitationOut]
+
+
+class AnswerOut(_Out):
+    """An answer whose citations were checked by the server, not by the model."""
+
+    question: str
+    collection: str
+    status: Literal["answered", "evidence", "not-in-documents", "blocked", "review"]
+    text: str
+    verdict: Literal["supported", "partly", "unsupported"]
+    confidence: float
+    model: str
+    claims: list[ClaimOut]
+    removed: list[ClaimOut] = Field(description="What the model said and the pages do not.")
+    hits: list[HitOut]
+    index_generation: int
+    usage: dict[str, int]
+    timing_ms: dict[str, float]
+    safety: dict[str, Any]
+
+    @staticmethod
+    def of(answer: Answer, collection: str) -> AnswerOut:
+        """From a checked answer."""
+        numbers = count(1)
+        return AnswerOut(
+            question=answer.question,
+            collection=collection,
+            status=answer.status,
+            text=answer.text,
+            verdict=answer.verdict,
+            confidence=answer.confidence,
+            model=answer.model,
+            claims=[_claim(claim, numbers) for claim in answer.claims],
+            removed=[_claim(claim, numbers) for claim in answer.removed],
+            hits=[HitOut.of(hit, collection) for hit in answer.hits],
+            index_generation=answer.index_generation,
+            usage=dict(answer.usage),
+            timing_ms=dict(answer.timing_ms),
+            safety=dict(answer.safety),
+        )
+
+
+def _claim(claim: Claim, numbers: Iterator[int]) -> ClaimOut:
+    return ClaimOut(
+        text=claim.text,
+        arithmetic=claim.arithmetic,
+        verdict=claim.verdict,
+        problems=list(claim.problems),
+        citations=[
+            CitationOut(
+                number=next(numbers),
+                page_id=citation.page_id,
+                doc_id=citation.doc_id,
+                name=citation.name,
+                page=citation.page,
+                box=citation.box,
+                quote=citation.quote,
+                problems=list(citation.problems),
+            )
+            for citation in claim.citations
+        ],
+    )

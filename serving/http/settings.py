@@ -48,6 +48,11 @@ class ServerSettings(BaseSettings):
     answer_seconds: float = Field(default=120.0, gt=0)
     requests_per_minute: int = Field(default=600, ge=1, description="Of one key or address.")
 
+    answer_threads: int = Field(default=2, ge=1, le=256)
+    vlm_url: str | None = Field(default=None, description="An OpenAI-compatible endpoint.")
+    vlm_model: str = ""
+    vlm_key: str = Field(default="none", repr=False)
+
     upload_mb: int = Field(default=200, ge=1, description="Of one file.")
     request_mb: int = Field(default=1000, ge=1, description="Of one upload of several files.")
     upload_files: int = Field(default=200, ge=1)

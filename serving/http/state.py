@@ -11,6 +11,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
+from serving.answering.pipeline import Model
 from serving.http.auditor import RecallAuditor
 from serving.http.auth import ANONYMOUS, Keys, Principal, Scope, unknown_key
 from serving.http.collections import Collections
@@ -57,6 +58,8 @@ class ServerState:
     collections: Collections
     searches: Lane
     images: Lane
+    answers: Lane
+    model: Model | None
     pictures: Pictures
     metrics: Metrics
     rate: RateLimit

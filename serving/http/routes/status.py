@@ -53,7 +53,7 @@ async def readyz(server: Server) -> dict[str, str]:
 @health.get("/metrics", include_in_schema=False)
 async def metrics(server: Server, who: Admin) -> Response:
     """Prometheus' text format; needs an admin key where keys are used."""
-    for lane in (server.searches, server.images):
+    for lane in (server.searches, server.images, server.answers):
         server.metrics.inside.labels(lane.name).set(lane.inside)
     for collection in server.collections:
         server.metrics.jobs.labels(collection.name).set(server.jobs.waiting(collection.name))

@@ -1,0 +1,1 @@
+"""Answers from the pages found, with citations that were checked: ``pipeline.Answerer``."""

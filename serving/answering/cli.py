@@ -1,0 +1,177 @@
+"""``folioscope ask`` and ``folioscope receipt``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from indexing.cli_common import console, notes, print_json
+
+if TYPE_CHECKING:
+    from serving.answering.pipeline import Answerer
+    from serving.answering.types import Answer, Citation
+
+receipt_app = typer.Typer(no_args_is_help=True, help="Evidence receipts.", rich_markup_mode=None)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="In your own words.")],
+    index: Annotated[Path, typer.Option("--index", "-i", help="The index folder.")],
+    filter: Annotated[
+        str | None, typer.Option(help="Condition over metadata, source, title, pages.")
+    ] = None,
+    doc: Annotated[
+        str | None, typer.Option(help="Ask one document: its id, path or file name.")
+    ] = None,
+    vlm: Annotated[
+        str | None,
+        typer.Option(help="URL of an OpenAI-compatible model.", envvar="FOLIOSCOPE_VLM"),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Its name, where the server has several.", envvar="FOLIOSCOPE_MODEL")
+    ] = "",
+    key: Annotated[
+        str, typer.Option(help="Its API key.", envvar="OPENAI_API_KEY", show_default=False)
+    ] = "none",
+    stream: Annotated[bool, typer.Option(help="Show the model's words as they come.")] = False,
+    receipt: Annotated[
+        Path | None, typer.Option(help="Write the answer with its evidence into this file.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document, for machines.")
+    ] = False,
+) -> None:
+    """Answer QUESTION from the pages found, with citations that were checked.
+
+    Without --vlm the embedded reader answers in the documents' own words: a sentence, a table's
+    cell, a labelled field. It works nothing out, and says so when the documents do not tell.
+
+    Examples:
+
+    folioscope ask "What is the total of invoice FF-2025-0318?" --index my-index
+
+    folioscope ask "Why did margins fall?" -i my-index --vlm http://localhost:8000/v1 --stream
+    """
+    from indexing.index import Index
+
+    opened = Index.open(index)
+    answerer = _answerer(opened, vlm, model, key)
+    answer = None
+    for event in answerer.stream(question, filter=filter, doc=doc):
+        if event.kind == "token" and stream and not as_json:
+            notes.print(event.data, end="", markup=False, highlight=False, soft_wrap=True)
+        elif event.kind == "answer":
+            answer = event.data
+    if answer is None:
+        raise AssertionError("a stream ends with its answer")
+    if stream and not as_json and vlm:
+        notes.print()
+    if receipt is not None:
+        from retrieval.errors import InputError
+        from serving.answering.receipts import receipt_of
+
+        made = json.dumps(receipt_of(answer, opened), ensure_ascii=False, indent=1, default=str)
+        try:
+            receipt.write_text(made, "utf-8")
+        except OSError as error:
+            raise InputError(f"cannot write the receipt {receipt}: {error.strerror}") from error
+    if as_json:
+        print_json(as_document(answer))
+    else:
+        _print(answer)
+
+
+@receipt_app.command("verify")
+def verify(
+    file: Annotated[Path, typer.Argument(help="A receipt of `folioscope ask --receipt`.")],
+    index: Annotated[Path, typer.Option("--index", "-i", help="The index folder.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document, for machines.")
+    ] = False,
+) -> None:
+    """Check an answer again, offline: its pages, quotes, numbers. Exit code 1 if it fails.
+
+    Example:  folioscope receipt verify answer.json --index my-index
+    """
+    from indexing.index import Index
+    from serving.answering.receipts import verify_receipt
+
+    problems = verify_receipt(file, Index.open(index))
+    if as_json:
+        print_json({"holds": not problems, "problems": problems})
+    elif problems:
+        for problem in problems:
+            console.print(f"- {problem}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print("holds: every page, quote and number is as it was")
+    if problems:
+        raise typer.Exit(1)
+
+
+def as_document(answer: Answer) -> dict[str, Any]:
+    """The JSON document of an answer; docs/ask.md describes it. Keys are only ever added."""
+    document = asdict(answer)
+    document["hits"] = [
+        {"rank": h.rank, "score": h.score, "doc_id": h.doc_id, "source": h.source, "page": h.page}
+        for h in answer.hits
+    ]
+    return document
+
+
+def _answerer(index: Any, vlm: str | None, model: str, key: str) -> Answerer:
+    from serving.answering.pipeline import Answerer
+
+    if vlm is None:
+        return Answerer(index)
+    from retrieval.errors import InputError
+
+    try:
+        from serving.answering.vlm import EndpointModel, EndpointSettings
+
+        return Answerer(index, model=EndpointModel(EndpointSettings(vlm, model, key)))
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"a model needs the package '{error.name}', which is not installed; "
+            "run `pip install 'folioscope[vlm]'`"
+        ) from error
+
+
+def _print(answer: Answer) -> None:
+    from rich.markup import escape
+
+    if answer.status == "answered":
+        console.print(f"[bold]{escape(answer.text)}[/bold]", soft_wrap=True, highlight=False)
+    elif answer.status == "evidence":
+        console.print("No short answer; the nearest passages:", soft_wrap=True)
+    else:
+        console.print(escape(answer.text), soft_wrap=True, highlight=False)
+    for number, claim in enumerate(answer.claims, 1):
+        shown = escape(" ".join(claim.text.split()))
+        console.print(
+            f"  [{number}] {shown}".replace("[", r"\[", 1), soft_wrap=True, highlight=False
+        )
+        for citation in claim.citations:
+            console.print(f"      [dim]{escape(_where(citation))}[/dim]", soft_wrap=True)
+        for problem in claim.problems:
+            console.print(f"      [red]{escape(problem)}[/red]", soft_wrap=True, highlight=False)
+    if answer.removed:
+        console.print(
+            f"[dim]{len(answer.removed)} statements of the model did not hold and were removed; "
+            "--json shows them[/dim]",
+            soft_wrap=True,
+        )
+    if answer.claims:
+        console.print(
+            f"[dim]{answer.verdict}; by {escape(answer.model)}; "
+            f"{answer.timing_ms.get('total', 0):.0f} ms[/dim]",
+            soft_wrap=True,
+        )
+
+
+def _where(citation: Citation) -> str:
+    x0, y0, x1, y1 = (round(100 * value) for value in citation.box)
+    return f"{citation.name}, page {citation.page + 1}, x {x0}-{x1} %, y {y0}-{y1} %"

@@ -1,0 +1,96 @@
+"""Lines, rows and sentences of a page's words, as the reader needs them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.types import Box, FloatArray, PageWords
+
+Indices = NDArray[np.intp]
+_ENDS = re.compile(r"[.!?:;][\"')\]\u201d]*$")
+_ABBREVIATION = re.compile(r"^(?:[A-Z]|Mr|Mrs|Ms|Dr|St|No|Inc|Corp|Co|Ltd|vs|e\.g|i\.e|U\.S)\.$")
+# A gap of so many word heights separates cells rather than words.
+_CELL_GAP = 1.2
+_LONGEST_SENTENCE = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """``rows``: word indices of each visual row, left to right, rows from the top.
+    ``row_of [n]``: the row of each word. ``sentences``: word indices in reading order."""
+
+    rows: tuple[Indices, ...]
+    row_of: Indices
+    sentences: tuple[Indices, ...]
+
+
+def lay_out(words: PageWords) -> Layout:
+    """The layout of a page's words."""
+    boxes = words.boxes
+    middle = (boxes[:, 1] + boxes[:, 3]) / 2
+    height = np.maximum(boxes[:, 3] - boxes[:, 1], 1e-6)
+    rows: list[list[int]] = []
+    at: list[float] = []
+    tall: list[float] = []
+    for word in np.argsort(middle, kind="stable").tolist():
+        # A row is as high as its words; half of the lower height apart is another row.
+        if rows and middle[word] - at[-1] < 0.5 * min(height[word], tall[-1]):
+            rows[-1].append(word)
+            at[-1] += (float(middle[word]) - at[-1]) / len(rows[-1])
+        else:
+            rows.append([word])
+            at.append(float(middle[word]))
+            tall.append(float(height[word]))
+    row_of = np.zeros(len(words), np.intp)
+    ordered = []
+    for number, row in enumerate(rows):
+        members = np.array(sorted(row, key=lambda i: float(boxes[i, 0])), np.intp)
+        row_of[members] = number
+        ordered.append(members)
+    return Layout(tuple(ordered), row_of, tuple(_sentences(words)))
+
+
+def cells(row: Indices, boxes: FloatArray) -> list[Indices]:
+    """A row cut where the gap between words is wider than a space."""
+    if len(row) < 2:
+        return [row]
+    height = float(np.median(boxes[row, 3] - boxes[row, 1]))
+    gaps = boxes[row[1:], 0] - boxes[row[:-1], 2]
+    # Heights are of the page's height, gaps of its width: pages are about 3 by 4.
+    return np.split(row, np.flatnonzero(gaps > _CELL_GAP * height) + 1)
+
+
+def union(boxes: FloatArray, members: Indices) -> Box:
+    """The box around some words."""
+    part = np.clip(boxes[members], 0, 1)
+    x0, y0 = part[:, :2].min(axis=0).tolist()
+    x1, y1 = part[:, 2:].max(axis=0).tolist()
+    return (x0, y0, x1, y1)
+
+
+def _sentences(words: PageWords) -> list[Indices]:
+    """Runs of words that end at a full stop, or where the line breaks off into another block."""
+    found: list[Indices] = []
+    begin = 0
+    for i in range(len(words)):
+        last = i + 1 == len(words)
+        text = words.texts[i]
+        ends = bool(_ENDS.search(text)) and not _ABBREVIATION.match(text)
+        if last or ends or _breaks(words, i) or i - begin + 1 >= _LONGEST_SENTENCE:
+            found.append(np.arange(begin, i + 1, dtype=np.intp))
+            begin = i + 1
+    return found
+
+
+def _breaks(words: PageWords, i: int) -> bool:
+    """Whether the next word begins another block: not on this line nor right below it."""
+    if words.lines[i] == words.lines[i + 1]:
+        return False
+    this, following = words.boxes[i], words.boxes[i + 1]
+    height = max(float(this[3] - this[1]), 1e-6)
+    below = float(following[1] - this[3])
+    return not -0.5 * height < below < 0.9 * height

@@ -1,0 +1,239 @@
+"""The embedded reader: the sentence, table cell or labelled field that answers, with its place.
+
+It phrases nothing. A value is taken from the page where its row and column speak for the
+question ("Total: 6.00", the row "Inventories" under "2019"); otherwise the sentence that says
+most of what was asked. Values that would have to be worked out are not worked out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import numpy as np
+
+from retrieval.types import Box, FloatArray
+from serving.answering.layout import Indices, Layout, cells, lay_out, union
+from serving.answering.spans import YEAR, Kind, Span, asked_for, number_value, spans_of
+from serving.answering.types import EvidencePage
+
+# Fitted on the development half of the evaluation questions (docs/BENCHMARKS.md).
+_COLUMN = 0.8
+_ABOVE_ROWS = 30
+_UNASKED_LABEL = 0.5
+_SAID = 0.5
+_BARE = 0.5
+_PAGE_DISTANCE = 6.0
+_RIVAL = 0.6
+_OTHER_YEAR = 0.5
+_LOWER = 0.08
+_QUALIFIED = 0.5
+# Words that make of an amount another amount: a total before tax is not the total.
+_OTHERWISE = frozenset(
+    (
+        *("sub", "subtotal", "excl", "excluding", "exclusive", "before", "tax", "gst", "vat"),
+        *("savings", "saving", "discount", "change", "qty", "quantity", "items", "item"),
+        *("rounding", "adjustment", "deposit", "per", "average", "taxable", "tendered"),
+    )
+)
+_WORD_PRICE = 0.004
+_PHRASES = 3
+_MONEY = re.compile(r"[.,]\d|[^\d\s.,()-]")
+_CONTENT = re.compile(r"[^\W\d_]{2,}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A possible answer: ``text`` as the page says it, inside ``box``; ``quote`` is the row or
+    sentence that it stands in, inside ``around``. ``score`` is in [0, 1]."""
+
+    page: EvidencePage
+    text: str
+    box: Box
+    quote: str
+    around: Box
+    score: float
+    kind: Kind
+
+
+def read(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
+    """Possible answers, best first; at least the nearest sentences if the pages have words."""
+    kind = asked_for(question)
+    years = {match[1] for match in YEAR.finditer(question)}
+    pages = [page for page in pages if len(page.record.words) and page.evidence.size]
+    if not pages:
+        return []
+    found: list[Reading] = []
+    if kind in ("amount", "percent", "date", "year", "count"):
+        for page in pages:
+            layout = lay_out(page.record.words)
+            found.extend(_values(page, layout, kind, years, _trust(page, pages), question.lower()))
+    if not found:
+        for page in pages:
+            layout = lay_out(page.record.words)
+            found.extend(_phrases(page, layout, kind, _trust(page, pages)))
+    found.sort(key=lambda reading: -reading.score)
+    return _whole(found) if "total" in question.lower() else found
+
+
+def _whole(found: list[Reading]) -> list[Reading]:
+    """``found`` with the largest of the totals first that the best page offers: a total is not
+    less than its parts (before tax, of one rate, of one kind), whatever they are called."""
+    rivals = [
+        reading
+        for reading in found
+        if reading.page is found[0].page
+        and reading.score >= _RIVAL * found[0].score
+        and "total" in reading.quote.lower()
+    ]
+    if not rivals:
+        return found
+    best = max(rivals, key=lambda reading: abs(number_value(reading.text) or Decimal(0)))
+    first = replace(best, score=found[0].score)
+    return [first, *(reading for reading in found if reading is not best)]
+
+
+def _trust(page: EvidencePage, pages: Sequence[EvidencePage]) -> float:
+    """How far a page counts, by how much worse than the best one it was found."""
+    best = max(other.hit.score for other in pages)
+    return math.exp(-_PAGE_DISTANCE * (best - page.hit.score))
+
+
+def _values(
+    page: EvidencePage,
+    layout: Layout,
+    kind: Kind,
+    years: set[str],
+    trust: float,
+    asked: str,
+) -> list[Reading]:
+    words, boxes = page.record.words, page.record.words.boxes
+    found = []
+    for number, row in enumerate(layout.rows):
+        for span in spans_of(kind, [words.texts[i] for i in row]):
+            members = row[span.first : span.last]
+            beside, label = _beside(row, span, boxes)
+            # A row's label says what the value is of, its column's head of which year or kind.
+            own = _best(page.focus, beside)
+            column = _above(layout, boxes, number, members)
+            held = np.maximum(own, _COLUMN * _best(page.focus, column))
+            score = float(held.sum())
+            score *= 1 - _UNASKED_LABEL * _unasked(page, label)
+            if kind == "amount" and not _MONEY.search(span.text):
+                score *= _BARE
+            score *= _year_fit(page, years, layout, boxes, number, members, kind)
+            score *= _QUALIFIED ** _qualifiers(page, label, asked)
+            score += _LOWER * float(boxes[members[0], 1])
+            around = _in_row(members, label, boxes)
+            found.append(
+                Reading(
+                    page,
+                    span.text,
+                    union(boxes, members),
+                    " ".join(words.texts[i] for i in around),
+                    union(boxes, around),
+                    min(1.0, score) * trust,
+                    kind,
+                )
+            )
+    return found
+
+
+def _in_row(members: Indices, label: Indices, boxes: FloatArray) -> Indices:
+    """Label and value in one, from left to right."""
+    both = np.union1d(members, label)
+    return both[np.argsort(boxes[both, 0], kind="stable")].astype(np.intp)
+
+
+def _beside(row: Indices, span: Span, boxes: FloatArray) -> tuple[Indices, Indices]:
+    """What stands beside a value: in running text the words around it, in a table the whole row.
+
+    Returns the words that count as evidence and those that are the value's label: the words
+    left of it, without other cells' numbers.
+    """
+    parts = cells(row, boxes)
+    mine = next(part for part in parts if row[span.first] in part)
+    inside = np.array([i for i in mine if i not in row[span.first : span.last]], np.intp)
+    if len(inside) >= 4:  # a value within running text
+        return inside, inside
+    left = [part for part in parts if boxes[part[0], 0] < boxes[row[span.first], 0]]
+    label = np.concatenate([*left, inside]) if left else inside
+    label = np.unique(label)
+    label = label[np.argsort(boxes[label, 0], kind="stable")] if len(label) else label
+    others = np.setdiff1d(row, row[span.first : span.last])
+    return others, label.astype(np.intp)
+
+
+def _best(evidence: FloatArray, members: Indices) -> FloatArray:
+    if not len(members):
+        return np.zeros(len(evidence), np.float32)
+    best: FloatArray = evidence[:, members].max(axis=1)
+    return best
+
+
+def _above(layout: Layout, boxes: FloatArray, row: int, members: Indices) -> Indices:
+    """Words above a value that share its column."""
+    x0, _, x1, _ = union(boxes, members)
+    found = []
+    for number in range(max(0, row - _ABOVE_ROWS), row):
+        line = layout.rows[number]
+        shared = np.minimum(boxes[line, 2], x1) - np.maximum(boxes[line, 0], x0)
+        narrower = np.minimum(boxes[line, 2] - boxes[line, 0], x1 - x0)
+        found.append(line[shared > 0.3 * np.maximum(narrower, 1e-6)])
+    return np.concatenate(found) if found else np.zeros(0, np.intp)
+
+
+def _unasked(page: EvidencePage, label: Indices) -> float:
+    """The share of a label's words that the question does not ask for: "sub total", "total qty"."""
+    content = [i for i in label if _CONTENT.search(page.record.words.texts[i])]
+    if not content or len(content) > 8:
+        return 1.0 if not content else 0.5
+    strongest = np.maximum(page.focus.max(axis=1, keepdims=True), 1e-9)
+    said = (page.focus[:, content] / strongest).max(axis=0) > _SAID
+    return 1.0 - float(said.mean())
+
+
+def _qualifiers(page: EvidencePage, label: Indices, asked: str) -> int:
+    """How many words of a label make it another quantity than the one that was asked for."""
+    said = {m.lower() for i in label for m in _CONTENT.findall(page.record.words.texts[i])}
+    return sum(1 for word in said & _OTHERWISE if word not in asked)
+
+
+def _year_fit(
+    page: EvidencePage,
+    years: set[str],
+    layout: Layout,
+    boxes: FloatArray,
+    row: int,
+    members: Indices,
+    kind: Kind,
+) -> float:
+    """Less for a value in the column or row of a year other than the one asked for."""
+    if not years or kind == "year":
+        return 1.0
+    texts = page.record.words.texts
+    column = _above(layout, boxes, row, members)
+    near = [i for i in column if YEAR.search(texts[i])]
+    said = YEAR.search(texts[near[-1]]) if near else None
+    if said is None:
+        matches = [YEAR.search(texts[i]) for i in layout.rows[row] if i not in members]
+        in_row = {match[1] for match in matches if match}
+        return 1.0 if not in_row or in_row & years else _OTHER_YEAR
+    return 1.0 if said[1] in years else _OTHER_YEAR
+
+
+def _phrases(page: EvidencePage, layout: Layout, kind: Kind, trust: float) -> list[Reading]:
+    words = page.record.words
+    found = []
+    for members in layout.sentences:
+        if len(members) < 2:
+            continue
+        held = float(_best(page.evidence, members).sum())
+        score = max(0.0, held - _WORD_PRICE * len(members))
+        text = " ".join(words.texts[i] for i in members)
+        box = union(words.boxes, members)
+        found.append(Reading(page, text, box, text, box, score * trust, kind))
+    return sorted(found, key=lambda reading: -reading.score)[:_PHRASES]

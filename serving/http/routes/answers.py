@@ -1,0 +1,152 @@
+"""Answers: whole, or as a stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from retrieval.errors import FolioscopeError
+from serving.answering.pipeline import Answerer, Event
+from serving.answering.receipts import receipt_of
+from serving.answering.types import Answer
+from serving.http import problems
+from serving.http.auth import Principal
+from serving.http.collections import Collection
+from serving.http.disconnect import while_connected
+from serving.http.problems import Problem
+from serving.http.schemas import AnswerOut, AskRequest, SearchResponse
+from serving.http.state import Reader, Server, ServerState
+
+router = APIRouter(tags=["answers"])
+_END = object()
+
+
+@router.post("/ask")
+async def ask(body: AskRequest, request: Request, server: Server, who: Reader) -> AnswerOut:
+    """Answer a question; every citation was checked against the page's words."""
+    collection, stop = _prepare(body, server, who), threading.Event()
+    try:
+        answer = await while_connected(
+            request, server.answers.run(lambda: _whole(body, server, who, collection, stop))
+        )
+    finally:
+        stop.set()
+    return AnswerOut.of(answer, collection.name)
+
+
+@router.post("/ask/receipt")
+async def ask_for_receipt(
+    body: AskRequest, request: Request, server: Server, who: Reader
+) -> dict[str, Any]:
+    """Answer, as an evidence receipt that `folioscope receipt verify` checks offline."""
+    collection, stop = _prepare(body, server, who), threading.Event()
+
+    def work() -> dict[str, Any]:
+        answer = _whole(body, server, who, collection, stop)
+        return receipt_of(answer, collection.index)
+
+    try:
+        return await while_connected(request, server.answers.run(work))
+    finally:
+        stop.set()
+
+
+@router.post("/ask/stream", response_class=EventSourceResponse)
+async def ask_and_stream(
+    body: AskRequest, server: Server, who: Reader
+) -> AsyncIterator[ServerSentEvent]:
+    """The answer as events: `hits`, `token` (a model's words, not checked yet), then `answer`,
+    which is checked; or `problem`."""
+    try:
+        collection = _prepare(body, server, who)
+    except Problem as problem:
+        yield _problem(problem)
+        return
+    stop = threading.Event()
+    loop = asyncio.get_running_loop()
+    events: asyncio.Queue[Any] = asyncio.Queue()
+
+    def work() -> None:
+        for event in _events(body, server, who, collection, stop):
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+    async def run() -> None:
+        try:
+            await server.answers.run(work)
+        except FolioscopeError as error:
+            await events.put(problems.of_error(error))
+        except Problem as problem:
+            await events.put(problem)
+        finally:
+            await events.put(_END)
+
+    task = asyncio.create_task(run())
+    try:
+        while (event := await events.get()) is not _END:
+            yield _problem(event) if isinstance(event, Problem) else _sent(event, collection)
+    finally:
+        stop.set()  # the client is gone, or has it all
+        task.cancel()
+
+
+def _prepare(body: AskRequest, server: ServerState, who: Principal) -> Collection:
+    collection = server.collections.get(who, body.collection)
+    if body.doc_id is not None:
+        collection.document(who, body.doc_id)
+    return collection
+
+
+def _events(
+    body: AskRequest,
+    server: ServerState,
+    who: Principal,
+    collection: Collection,
+    stop: threading.Event,
+) -> Any:
+    answerer = Answerer(collection.index, model=server.model)
+    return answerer.stream(
+        body.question,
+        filter=body.filter,
+        doc=body.doc_id,
+        where=who.pinned,
+        cancelled=stop.is_set,
+    )
+
+
+def _whole(
+    body: AskRequest,
+    server: ServerState,
+    who: Principal,
+    collection: Collection,
+    stop: threading.Event,
+) -> Answer:
+    answer: Answer | None = None
+    for event in _events(body, server, who, collection, stop):
+        if event.kind == "answer":
+            answer = event.data
+    if answer is None:
+        raise AssertionError("a stream ends with its answer")
+    return answer
+
+
+def _sent(event: Event, collection: Collection) -> ServerSentEvent:
+    if event.kind == "token":
+        return ServerSentEvent(event="token", data={"text": event.data})
+    shown = (
+        SearchResponse.of(event.data, collection.name)
+        if event.kind == "hits"
+        else AnswerOut.of(event.data, collection.name)
+    )
+    return ServerSentEvent(event=event.kind, data=shown.model_dump(mode="json"))
+
+
+def _problem(problem: Problem) -> ServerSentEvent:
+    said = {"status": problem.status, "code": problem.code}
+    return ServerSentEvent(
+        event="problem", data={**said, "detail": problem.detail, "remedy": problem.remedy}
+    )
