@@ -115,6 +115,7 @@ class Answerer:
         self,
         question: str,
         *,
+        k: int = 10,
         filter: str | None = None,
         doc: str | int | None = None,
         where: Mapping[str, MetadataValue] | None = None,
@@ -126,7 +127,7 @@ class Answerer:
         question or filter that cannot be used, ``ServiceError`` if the model fails.
         """
         began = time.perf_counter()
-        found = self._index.search(question, 10, filter=filter, doc=doc, where=where)
+        found = self._index.search(question, k, filter=filter, doc=doc, where=where)
         yield Event("hits", found)
         pages = self._evidence(question, found)
         searched = time.perf_counter()

@@ -258,6 +258,7 @@ class AskRequest(BaseModel):
     )
 
     question: Annotated[str, Field(min_length=1, max_length=4000)]
+    k: Annotated[int, Field(ge=5, le=50, description="Pages listed beside the answer.")] = 10
     filter: Annotated[str | None, Field(max_length=2000)] = None
     doc_id: Id | None = None
     collection: str | None = None

@@ -1,5 +1,6 @@
 // Asking, and the pages found.
 
+import * as answers from "./answers.js";
 import * as api from "./api.js";
 import { flagBadges, h, plural, toast, $ } from "./dom.js";
 import { pageFigure } from "./page.js";
@@ -38,6 +39,7 @@ export function clear() {
   running?.abort();
   hits = [];
   viewer.close();
+  answers.clear();
   $("hits").replaceChildren();
   $("status").textContent = "";
 }
@@ -51,26 +53,45 @@ async function search() {
   running?.abort();
   const mine = running = new AbortController();
   viewer.close();
+  answers.clear();
+  hits = [];
   $("hits").replaceChildren(...Array.from({ length: 3 }, () => h("li", { class: "hit ghost", "aria-hidden": "true" })));
   $("status").textContent = "Searching…";
-  const body = { question, k: Math.min(50, Math.max(1, Number($("k").value) || 10)) };
+  const body = { question, k: Math.min(50, Math.max(5, Number($("k").value) || 10)) };
   if ($("filter").value.trim()) body.filter = $("filter").value.trim();
   if ($("doc").value) body.doc_id = Number($("doc").value);
+  let words = "";
   try {
-    const found = await api.post("/v1/search", body, mine.signal);
-    if (mine !== running) return;
-    hits = found.hits;
-    $("status").textContent = hits.length
-      ? `${plural(hits.length, "page")} in ${Math.round(found.timing_ms.total)} ms`
-      : "Nothing found. Try other words, or a wider filter.";
-    $("hits").replaceChildren(...hits.map(card));
-    if (hits.length && matchMedia("(min-width: 1000px)").matches) viewer.show(hits, 0, question);
+    for await (const { event, data } of api.stream("/v1/ask/stream", body, mine.signal)) {
+      if (mine !== running) return;
+      if (event === "hits") showHits(data);
+      else if (event === "token") { words += data.text; answers.drafting(words); }
+      else if (event === "answer") answers.show(data, openCitation);
+      else if (event === "problem") throw new api.ApiError(data, data.status);
+    }
   } catch (error) {
-    if (error.name === "AbortError") return;
-    $("hits").replaceChildren();
-    $("status").textContent = "";
+    if (error.name === "AbortError" || mine !== running) return;
+    answers.clear();
+    if (!hits.length) { $("hits").replaceChildren(); $("status").textContent = ""; }
     if (error.status !== 401) toast(error.message);
   }
+}
+
+function showHits(found) {
+  hits = found.hits;
+  $("status").textContent = hits.length
+    ? `${plural(hits.length, "page")} in ${Math.round(found.timing_ms.total)} ms`
+    : "Nothing found. Try other words, or a wider filter.";
+  $("hits").replaceChildren(...hits.map(card));
+  if (hits.length && matchMedia("(min-width: 1000px)").matches) viewer.show(hits, 0, question);
+}
+
+/** Show a citation's own place on its page, which is among the pages found. */
+function openCitation(citation) {
+  const index = hits.findIndex((hit) => hit.page_id === citation.page_id);
+  if (index < 0) return;
+  const region = { box: citation.box, text: citation.quote, score: 1 };
+  viewer.show(hits, index, question, { regions: [region], active: 0 });
 }
 
 function card(hit, index) {

@@ -118,6 +118,10 @@ def test_the_whole_path(
     viewer = page.get_by_role("complementary", name="Page")
     expect(viewer.locator(".page:not(.loading) .region.best")).to_be_visible()
     expect(viewer.locator("img.heat")).to_be_visible()
+    answer = page.get_by_role("region", name="Answer")
+    expect(answer).to_be_visible()
+    answer.get_by_role("button", name=re.compile("^Citation 1")).click()
+    expect(viewer.locator(".region.active")).to_have_count(1)
     page.screenshot(path=artefacts / "search.png")
 
     page.locator("#status").click()

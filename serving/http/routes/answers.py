@@ -111,6 +111,7 @@ def _events(
     answerer = Answerer(collection.index, model=server.model)
     return answerer.stream(
         body.question,
+        k=body.k,
         filter=body.filter,
         doc=body.doc_id,
         where=who.pinned,
