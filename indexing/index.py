@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from indexing.build import (
     coarse_builder,
     trainable,
 )
-from indexing.intake import expand_sources, render_page
+from indexing.intake import IntakeWorkers, expand_sources
 from indexing.renderers.base import Image
 from retrieval.coarse import CoarseIndex
 from retrieval.encoders import PageEncoder, load_encoder
@@ -96,6 +97,7 @@ class Index:
         self._settings = settings
         self.search_settings = search
         self._searcher: Searcher | None = None
+        self._workers: IntakeWorkers | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -136,6 +138,8 @@ class Index:
             raise StorageError(
                 f"cannot make a folder for the index {path}: {error.strerror}; name another place"
             ) from error
+        if not path.exists() and not os.access(path.parent, os.W_OK):
+            raise StorageError(f"cannot write into {path.parent}; name another place for the index")
         index = cls(path, loaded, settings or BuildSettings(), search or SearchSettings())
         with index._writer() as writer:
             if not writer.manifest.generation:
@@ -154,11 +158,14 @@ class Index:
         self.close()
 
     def close(self) -> None:
-        """Let go of the generation being read."""
+        """Let go of the generation being read, and end the process that draws pictures."""
         with self._lock:
             if self._searcher is not None:
                 self._searcher.store.close()
                 self._searcher = None
+            if self._workers is not None:
+                self._workers.close()
+                self._workers = None
 
     def refresh(self) -> int:
         """Read the newest generation from now on; returns it. Searches under way end in theirs."""
@@ -367,7 +374,7 @@ class Index:
                 f"{source} changed since it was indexed: what was found may be elsewhere in it; "
                 "build the index again"
             )
-        return render_page(source, hit.page, dpi=dpi, settings=self._settings.intake)
+        return self._renderer().render_page(source, hit.page, dpi=dpi)
 
     def draw(self, question: str, hit: Hit, *, dpi: int = 110, heat: bool = True) -> Pillow.Image:
         """The page of a hit with its regions framed and, with ``heat``, the heatmap over it."""
@@ -392,6 +399,14 @@ class Index:
             return False
         with source.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == row.sha256
+
+    def _renderer(self) -> IntakeWorkers:
+        """One reader process for pictures, kept: to start one takes longer than a picture."""
+        with self._lock:
+            if self._workers is None:
+                one = self._settings.intake.model_copy(update={"workers": 1})
+                self._workers = IntakeWorkers(one)
+            return self._workers
 
     def _let_go(self) -> None:
         """Open anew at the next use. A search under way keeps its store, which gives its

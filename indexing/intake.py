@@ -51,6 +51,10 @@ class IntakeWorkers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers."""
         self._pool.close()
 
     def describe(
@@ -228,6 +232,8 @@ def expand_sources(sources: Sequence[str | Path]) -> list[Path]:
             found[path.absolute()] = None
         else:
             matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
+            # A link that leads nowhere matches itself; so does nothing that can be read.
+            matches = [match for match in matches if Path(match).exists()]
             if not matches:
                 raise InputError(
                     f"{source}: no such file or folder, and no file matches it as a pattern"

@@ -164,12 +164,10 @@ def _print(answer: Answer) -> None:
             "--json shows them[/dim]",
             soft_wrap=True,
         )
-    if answer.claims:
-        console.print(
-            f"[dim]{answer.verdict}; by {escape(answer.model)}; "
-            f"{answer.timing_ms.get('total', 0):.0f} ms[/dim]",
-            soft_wrap=True,
-        )
+    if answer.claims and answer.model == "reader":
+        console.print("[dim]quoted from the page; see whether it is what you asked[/dim]")
+    elif answer.claims:
+        console.print(f"[dim]{answer.verdict}; by {escape(answer.model)}[/dim]", soft_wrap=True)
 
 
 def _where(citation: Citation) -> str:

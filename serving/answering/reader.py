@@ -25,10 +25,14 @@ _COLUMN = 0.8
 _ABOVE_ROWS = 30
 _UNASKED_LABEL = 0.5
 _SAID = 0.5
+# Running text has words beside those asked for by its nature.
+_RUNNING_TEXT = 0.3
 _BARE = 0.5
+_NO_NO_YEAR = 0.75
 _PAGE_DISTANCE = 6.0
 _RIVAL = 0.6
-_OTHER_YEAR = 0.5
+_OTHER_YEAR = 0.4
+_NO_YEAR = 0.75
 _LOWER = 0.08
 _QUALIFIED = 0.5
 # Words that make of an amount another amount: a total before tax is not the total.
@@ -190,7 +194,7 @@ def _unasked(page: EvidencePage, label: Indices) -> float:
     """The share of a label's words that the question does not ask for: "sub total", "total qty"."""
     content = [i for i in label if _CONTENT.search(page.record.words.texts[i])]
     if not content or len(content) > 8:
-        return 1.0 if not content else 0.5
+        return 1.0 if not content else _RUNNING_TEXT
     strongest = np.maximum(page.focus.max(axis=1, keepdims=True), 1e-9)
     said = (page.focus[:, content] / strongest).max(axis=0) > _SAID
     return 1.0 - float(said.mean())
@@ -221,7 +225,9 @@ def _year_fit(
     if said is None:
         matches = [YEAR.search(texts[i]) for i in layout.rows[row] if i not in members]
         in_row = {match[1] for match in matches if match}
-        return 1.0 if not in_row or in_row & years else _OTHER_YEAR
+        if not in_row:
+            return _NO_YEAR
+        return 1.0 if in_row & years else _OTHER_YEAR
     return 1.0 if said[1] in years else _OTHER_YEAR
 
 

@@ -15,7 +15,13 @@ Kind = Literal["amount", "percent", "date", "year", "count", "text", "yes-no", "
 
 _CURRENCY = r"(?:US\$|RM|Rs\.?|[$€£¥₹]|\b(?:USD|EUR|GBP|MYR|INR|CHF)\b)"
 _NUMBER = r"\d{1,3}(?:[,.'\u00a0\u202f]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?"
-NUMBER = re.compile(rf"(?<![\w.,])[-(\u2212]?{_CURRENCY}?\s?(?:{_NUMBER})(?![\w])", re.IGNORECASE)
+# Not a part of a code, a time or a reference: "(139386-X)", "13:14:32", "49/2". A letter for
+# the scale may follow at once: "£76.8m".
+NUMBER = re.compile(
+    rf"(?<![\w.,:/#-])(?<!\w[-\u2212(])[-(\u2212]?{_CURRENCY}?\s?(?>{_NUMBER})"
+    r"(?:(?:mn|bn|[kmb])\b)?\)?(?![\w]|[:/-]\w)",
+    re.IGNORECASE,
+)
 _PERCENT = re.compile(
     rf"[-(\u2212]?(?:{_NUMBER})\s?(?:%|\bper ?cent\b|\bpercentage points?\b)", re.I
 )
@@ -42,6 +48,7 @@ _SCALES = {
     "b": 9,
     "trillion": 12,
 }
+_ATTACHED = re.compile(r"\d(mn|bn|[kmb])\)?$", re.IGNORECASE)
 _SCALE = re.compile(rf"\s*({'|'.join(sorted(_SCALES, key=len, reverse=True))})\b", re.IGNORECASE)
 
 # Asked for a value that no page states, unless somebody worked it out before.
@@ -158,16 +165,13 @@ def number_value(text: str) -> Decimal | None:
     return -value if re.search(r"[-(\u2212]\s*\D{0,4}$", before) else value
 
 
-def scaled_value(text: str, at: int) -> tuple[Decimal, ...]:
-    """The value of the number that ends at ``at`` in ``text``, times a scale word after it.
-
-    Two values where a scale follows: both "1.5" and 1,500,000 may be what a page says.
-    """
-    match = re.search(rf"(?:[-(\u2212]\s*)?{_CURRENCY}?\s?(?:{_NUMBER})\)?$", text[:at], re.I)
-    value = number_value(match.group() if match else text[:at])
+def values_of(number: re.Match[str]) -> tuple[Decimal, ...]:
+    """The value of a ``NUMBER``, and what it is with the scale that is written to it or after
+    it: both 1.5 and 1,500,000 may be what a page says where a text has "1.5 million"."""
+    value = number_value(number.group())
     if value is None:
         return ()
-    scale = _SCALE.match(text, at)
+    scale = _ATTACHED.search(number.group()) or _SCALE.match(number.string, number.end())
     return (value, value.scaleb(_SCALES[scale[1].lower()])) if scale else (value,)
 
 

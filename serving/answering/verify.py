@@ -20,7 +20,7 @@ import numpy as np
 from retrieval.store import PageRecord
 from retrieval.types import Box
 from serving.answering.layout import union
-from serving.answering.spans import DATE, NUMBER, date_key, number_value, scaled_value
+from serving.answering.spans import DATE, NUMBER, date_key, number_value, values_of
 from serving.answering.types import Citation, Claim, Verdict
 
 # How alike the letters of a quote and of the page must be; OCR misreads one in twenty.
@@ -30,7 +30,7 @@ _SLACK = 0.012
 # The share of a page up to which a box is a place rather than the page.
 _SMALL = 0.2
 _STEP = re.compile(
-    r"(?P<left>[-(\u2212$€£]*\d[-\u2212\u2013(\d$€£,. %)+*/x\u00d7\u00f7]*?)\s*=\s*"
+    r"(?P<left>[-(\u2212$€£]*\d[-\u2212\u2013(\d$€£,. %)+*/x\u00d7\u00f7]*?)[ ]*=[ ]*"
     r"(?P<right>[-\u2212($€£]?\d[\d,.]*\s?%?)",
     re.IGNORECASE,
 )
@@ -175,7 +175,7 @@ def check_claim(claim: Claim, pages: Mapping[int, PageRecord], question: str = "
     problems = [problem for citation in citations for problem in citation.problems]
     if not citations:
         problems.append("it cites nothing")
-    steps, wrong = _steps(f"{claim.text} {claim.arithmetic}", evidence)
+    steps, wrong = _steps(f"{claim.text}\n{claim.arithmetic}", evidence)
     problems += wrong
     known = _values_in(evidence) | steps | _values_in(question)
     problems += [
@@ -226,7 +226,7 @@ def _numbers(text: str) -> list[tuple[str, tuple[Decimal, ...]]]:
     for match in NUMBER.finditer(text):
         if any(a < match.end() and match.start() < b for a, b in dates):
             continue
-        values = scaled_value(text, match.end())
+        values = values_of(match)
         if values:
             found.append((match.group().strip(), values))
     return found

@@ -42,7 +42,7 @@ class Pictures:
 
     def close(self) -> None:
         """End the workers."""
-        self._workers.__exit__(None, None, None)
+        self._workers.close()
 
     def page(self, row: DocumentRow, number: int, width: int, tag: str) -> bytes:
         """The page, ``width`` pixels wide at most, as WebP."""

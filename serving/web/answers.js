@@ -41,8 +41,10 @@ export function show(answer, open) {
         h("li", {}, claim.text, ...(single ? [] : cites(claim)), ...claim.problems.map((problem) => h("span", { class: "problem" }, problem))))));
     }
     parts.push(h("p", { class: "verdict" },
-      h("span", { class: answer.verdict }, VERDICTS[answer.verdict]),
-      h("span", {}, answer.model === "reader" ? "in the document's own words" : `by ${answer.model}`),
+      answer.model === "reader"
+        ? h("span", {}, "Quoted from the page, nothing worked out. See whether it is what you asked.")
+        : h("span", { class: answer.verdict }, VERDICTS[answer.verdict]),
+      answer.model === "reader" ? null : h("span", {}, `by ${answer.model}`),
       answer.removed.length ? h("span", {}, `${answer.removed.length} unsupported statements left out`) : null));
   } else if (answer.status === "evidence") {
     parts.push(h("p", { class: "verdict" }, "No short answer. The nearest passages:"));

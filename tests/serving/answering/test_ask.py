@@ -1,0 +1,299 @@
+"""Answers from real sample documents: by the reader, and by a model that lies."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from folioscope import app as command
+from indexing.index import Index
+from retrieval.errors import InputError, ServiceError
+from serving.answering.pipeline import Answerer, AnswerSettings, GateVerdict
+from serving.answering.receipts import receipt_of, verify_receipt
+from serving.answering.types import Answer, EvidencePage
+from serving.answering.vlm import EndpointModel, EndpointSettings
+
+NAMES = (
+    "invoice-ff-2025-0318.pdf",
+    "tarnfield-annual-report-2024.pdf",
+    "receipt-pilcrow-coffee.jpg",
+)
+
+
+@pytest.fixture(scope="module")
+def index(sample_documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    index = Index.create(tmp_path_factory.mktemp("asked") / "index")
+    index.add([sample_documents / name for name in NAMES])
+    return index
+
+
+@pytest.mark.parametrize(
+    ("question", "expected", "page"),
+    [
+        ("What is the total of invoice FF-2025-0318?", "6,722.58", 0),
+        ("What is the total on the Pilcrow coffee receipt?", "31.14", 0),
+        ("How much did cargo bikes bring in in 2024?", "76.8", 3),
+        ("What was operating profit in 2023?", "14.9", 4),
+    ],
+)
+def test_the_reader_finds_the_value_and_its_place(
+    index: Index, question: str, expected: str, page: int
+) -> None:
+    answer = Answerer(index).ask(question)
+    assert answer.status == "answered" and expected in answer.text
+    citation = answer.claims[0].citations[0]
+    assert citation.page == page and expected in citation.quote
+    assert answer.verdict == "supported"
+
+
+def test_what_the_documents_do_not_tell_is_not_answered(index: Index) -> None:
+    answer = Answerer(index).ask("Who is the king of France?")
+    assert answer.status in ("not-in-documents", "evidence") and answer.confidence < 0.2
+
+
+def test_nothing_is_worked_out(index: Index) -> None:
+    answer = Answerer(index).ask("What is the difference between revenue in 2024 and in 2023?")
+    assert answer.status != "answered"
+    assert all(claim.verdict == "supported" for claim in answer.claims)
+
+
+class _Script:
+    """What the stand-in model says next: pieces of text, a status, or a broken stream."""
+
+    def __init__(self) -> None:
+        self.replies: list[Any] = []
+        self.requests: list[dict[str, Any]] = []
+
+
+@pytest.fixture
+def model(index: Index) -> Iterator[tuple[_Script, Callable[..., EndpointModel]]]:
+    """A server that speaks the protocol and says what it is told to, over real HTTP."""
+    script = _Script()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None: ...
+
+        def do_GET(self) -> None:
+            self._json(200, {"object": "list", "data": [{"id": "liar", "object": "model"}]})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            script.requests.append(body)
+            reply = script.replies.pop(0)
+            if isinstance(reply, int):
+                self._json(reply, {"error": {"message": "no"}})
+                return
+            text, end = reply if isinstance(reply, tuple) else (reply, "stop")
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            for at in range(0, len(text), 40):
+                self._chunk({"content": text[at : at + 40]}, None)
+            if end == "hang":
+                released.wait(10)
+            elif end != "cut":
+                self._chunk({}, end)
+                self.wfile.write(b"data: [DONE]\n\n")
+
+        def _chunk(self, delta: dict[str, str], end: str | None) -> None:
+            choice = {"index": 0, "delta": delta, "finish_reason": end}
+            data = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "liar"}
+            self.wfile.write(f"data: {json.dumps({**data, 'choices': [choice]})}\n\n".encode())
+            self.wfile.flush()
+
+        def _json(self, status: int, body: dict[str, Any]) -> None:
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    released = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that left
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+
+    def make(**more: Any) -> EndpointModel:
+        return EndpointModel(EndpointSettings(url, retries=0, **more))
+
+    yield script, make
+    released.set()
+    server.shutdown()
+    server.server_close()
+
+
+def reply(text: str, *citations: dict[str, Any], **more: Any) -> str:
+    claim = {"text": text, "citations": list(citations), "arithmetic": more.pop("arithmetic", "")}
+    return json.dumps({"answerable": True, "answer": text, "claims": [claim], **more})
+
+
+QUESTION = "What is the total of invoice FF-2025-0318?"
+Made = tuple[_Script, Callable[..., EndpointModel]]
+
+
+def test_a_true_answer_is_supported_and_shown_with_its_place(index: Index, model: Made) -> None:
+    script, make = model
+    script.replies = [reply("The total is £6,722.58.", {"page": 1, "quote": "Total due £6,722.58"})]
+    events = list(Answerer(index, model=make()).stream(QUESTION))
+    assert events[0].kind == "hits"
+    assert any(event.kind == "token" for event in events)
+    answer: Answer = events[-1].data
+    assert (answer.status, answer.verdict, answer.model) == ("answered", "supported", "liar")
+    assert answer.claims[0].citations[0].box[1] > 0.5
+    messages = script.requests[0]["messages"]
+    assert "6,722.58" not in messages[0]["content"], "document text is in the system's role"
+    kinds = [part["type"] for part in messages[1]["content"]]
+    assert "image_url" in kinds and "text" in kinds
+    assert 0 < answer.usage["context_tokens"] <= 12_000
+
+
+LIES = {
+    "amount": reply("The total is £6,272.58.", {"page": 1, "quote": "Total due £6,722.58"}),
+    "quote": reply("The total is £9,999.00.", {"page": 1, "quote": "Total due £9,999.00"}),
+    "page": reply("The total is £6,722.58.", {"page": 9, "quote": "Total due £6,722.58"}),
+    "wrong page": reply("The total is £6,722.58.", {"page": 2, "quote": "Total due £6,722.58"}),
+    "box": reply(
+        "The total is £6,722.58.",
+        {"page": 1, "quote": "Total due £6,722.58", "box": [10, 10, 300, 60]},
+    ),
+    "no citation": reply("The total is £6,722.58."),
+    "arithmetic": reply(
+        "The total is £6,800.",
+        {"page": 1, "quote": "Total due £6,722.58"},
+        arithmetic="6,722.58 + 50 = 6,800",
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_every_lie_is_caught_and_removed(index: Index, model: Made, lie: str) -> None:
+    script, make = model
+    script.replies = [LIES[lie]]
+    answer = Answerer(index, model=make()).ask(QUESTION)
+    assert answer.status == "not-in-documents" and not answer.claims
+    assert answer.removed[0].problems
+    script.replies = [LIES[lie]]
+    marked = AnswerSettings(unsupported="mark")
+    shown = Answerer(index, model=make(), settings=marked).ask(QUESTION)
+    assert shown.claims and shown.verdict != "supported"
+
+
+@pytest.mark.parametrize(
+    ("replies", "said"),
+    [
+        ([500], "refused the request"),
+        ([("{", "cut")], "cut off"),
+        ([("{", "length")], "ran out of"),
+        ([("", "hang")], "did not answer within"),
+        (["I cannot help with that.", "Still no."], "does not answer in the form"),
+    ],
+)
+def test_a_model_that_fails_is_a_clear_error(
+    index: Index, model: Made, replies: list[Any], said: str
+) -> None:
+    script, make = model
+    script.replies = replies
+    with pytest.raises(ServiceError, match=said):
+        Answerer(index, model=make(seconds=1.0)).ask(QUESTION)
+
+
+def test_a_reply_in_the_wrong_form_is_mended_once(index: Index, model: Made) -> None:
+    script, make = model
+    good = reply("£6,722.58", {"page": 1, "quote": "Total due £6,722.58"})
+    script.replies = ['{"answer": 5}', f"```json\n{good}\n```"]
+    assert Answerer(index, model=make()).ask(QUESTION).status == "answered"
+    assert len(script.requests) == 2
+
+
+def test_structured_output_is_dropped_where_it_is_refused(index: Index, model: Made) -> None:
+    script, make = model
+    good = reply("£6,722.58", {"page": 1, "quote": "Total due £6,722.58"})
+    script.replies = [400, good]
+    assert Answerer(index, model=make()).ask(QUESTION).status == "answered"
+    assert "response_format" in script.requests[0] and "response_format" not in script.requests[1]
+
+
+def test_not_in_the_documents_is_an_answer(index: Index, model: Made) -> None:
+    script, make = model
+    script.replies = [json.dumps({"answerable": False, "answer": "", "claims": []})]
+    assert Answerer(index, model=make()).ask("Who won?").status == "not-in-documents"
+
+
+def test_a_cancelled_question_stops_the_model(index: Index, model: Made) -> None:
+    script, make = model
+    script.replies = [("x" * 4000, "hang")]
+    stop = threading.Event()
+    with pytest.raises(ServiceError, match="cancelled"):
+        for event in Answerer(index, model=make()).stream(QUESTION, cancelled=stop.is_set):
+            if event.kind == "token":
+                stop.set()
+
+
+def test_a_model_that_is_not_there(index: Index) -> None:
+    with pytest.raises(ServiceError, match="cannot"):
+        EndpointModel(EndpointSettings("http://127.0.0.1:9/v1", retries=0))
+
+
+class _Gate:
+    def __init__(self, before: str, after: str = "allow") -> None:
+        self._verdicts = {"before": before, "after": after}
+
+    def before(self, question: str, pages: Any) -> GateVerdict:
+        return GateVerdict(self._verdicts["before"], ("why",))  # type: ignore[arg-type]
+
+    def after(self, question: str, pages: Any, text: str) -> GateVerdict:
+        return GateVerdict(self._verdicts["after"], ("why",))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("gate", "status"),
+    [
+        (_Gate("block"), "blocked"),
+        (_Gate("review"), "review"),
+        (_Gate("allow", "block"), "blocked"),
+    ],
+)
+def test_what_the_gate_holds_back_shows_nothing(index: Index, gate: Any, status: str) -> None:
+    answer = Answerer(index, gate=gate).ask(QUESTION)
+    assert answer.status == status and not answer.claims and not answer.hits
+    assert "6,722" not in answer.text
+
+
+def test_a_receipt_holds_until_something_changes(index: Index, tmp_path: Path) -> None:
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(receipt_of(Answerer(index).ask(QUESTION), index)))
+    assert verify_receipt(path, index) == []
+    forged = json.loads(path.read_text())
+    forged["claims"][0]["text"] = "Total due £1.00"
+    path.write_text(json.dumps(forged))
+    said = verify_receipt(path, index)
+    assert any("altered" in problem for problem in said)
+    assert any("claim 1" in problem for problem in said)
+    path.write_text("{}")
+    with pytest.raises(InputError, match="not a receipt"):
+        verify_receipt(path, index)
+
+
+def test_ask_by_command(index: Index, tmp_path: Path) -> None:
+    run = CliRunner()
+    where = ["--index", str(index.path)]
+    receipt = tmp_path / "r.json"
+    asked = run.invoke(command, ["ask", QUESTION, *where, "--json", "--receipt", str(receipt)])
+    assert asked.exit_code == 0 and json.loads(asked.stdout)["text"].endswith("6,722.58")
+    held = run.invoke(command, ["receipt", "verify", str(receipt), *where])
+    assert held.exit_code == 0 and "holds" in held.stdout
+
+
+def test_evidence_is_in_order(index: Index) -> None:
+    pages: list[EvidencePage] = Answerer(index)._evidence(QUESTION, index.search(QUESTION, 3))
+    assert [page.hit.rank for page in pages] == [1, 2, 3]
