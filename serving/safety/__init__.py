@@ -1,0 +1,1 @@
+"""The safety gate: what may go to a model, what may come out. See ``gate.SafetyGate``."""
