@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 SAMPLES = Path(__file__).resolve().parent.parent / "data" / "documents"
 SAMPLE_QUESTIONS = (
-    "How much revenue did Tarnfield earn from cargo bikes in 2022?",
+    "How much did cargo bikes bring in for Tarnfield in 2024?",
     "How much did the coffee receipt come to in total?",
     "What does error code E-11 on the weather station mean?",
 )
@@ -71,8 +73,10 @@ def demo(
         )
         result = index.search(text, _HITS)
         print_result(result, draw_hits(index, result, out / f"q{number}"))
+    command = "folioscope" if shutil.which("folioscope") else sys.argv[0]
     console.print(
-        f'\nAsk your own:  folioscope search "..." --index {where}',
+        f'\nAsk your own:  {command} search "{questions[0]}" --index {where}\n'
+        f'An answer:     {command} ask "{questions[0]}" --index {where}',
         highlight=False,
         markup=False,
         soft_wrap=True,

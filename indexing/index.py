@@ -292,6 +292,8 @@ class Index:
         with self._writer() as writer:
             writer.compact()
             manifest = writer.commit(self._coarse_builder(writer.manifest))
+            # The generation before is always kept: with one more it is the compacted one.
+            manifest = writer.commit(settings=manifest.settings)
         return {
             "generation": manifest.generation,
             "bytes_before": before,

@@ -280,6 +280,9 @@ class StoreWriter:
         with self._lance():
             for table in self._tables.values():
                 table.optimize(cleanup_older_than=_NEVER)
+                # The version that a rewrite makes still names the files that it replaced, so
+                # they would be kept with it; the one after it does not.
+                table.delete("doc_id = -1")
         fault_point("compacted")
         self._dirty = self._compacted = True
 
