@@ -25,6 +25,20 @@ def _eval() -> None:
     """
 
 
+def _needs_measures() -> None:
+    """Raises ``InputError`` where the extra is not installed."""
+    from importlib.util import find_spec
+
+    from retrieval.errors import InputError
+
+    missing = [name for name in ("ir_measures", "scipy") if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"measuring needs {' and '.join(missing)}, not installed here; "
+            "run `pip install 'folioscope[eval]'` (in a source tree: `pip install -e '.[eval]'`)"
+        )
+
+
 @app.command("run")
 def run(
     dataset: DatasetArgument,
@@ -51,6 +65,7 @@ def run(
 
     folioscope eval run questions.csv -i my-index -o exact.jsonl --mode exhaustive
     """
+    _needs_measures()
     from dataclasses import replace
 
     from eval.datasets import only_documents, read_questions
@@ -119,6 +134,7 @@ def compare(
 
     Example:  folioscope eval compare questions.csv exact.jsonl two-stage.jsonl
     """
+    _needs_measures()
     from eval.datasets import read_questions
     from eval.measures import MEASURES, kept_of_best, paired_p_value, per_question
     from eval.runs import read_run

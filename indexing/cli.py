@@ -260,12 +260,15 @@ def _add(
     shared = parse_pairs(pairs or [])
     with build_progress(as_json) as progress:
         report = opened.add(sources, metadata=shared, metadata_of=table, progress=progress)
+    # Nothing that was named could be used.
+    code = 2 if report.skipped and not report.documents_added and not report.unchanged else 0
     if as_json:
         print_json(report)
-        return
+        raise typer.Exit(code)
     console.print(
         f"added {report.documents_added} documents, {report.pages_added} pages in "
         f"{report.seconds:.1f} s ({report.pages_per_second:.1f} pages/s)"
         + (f"; {report.unchanged} were there already" if report.unchanged else "")
     )
     print_skipped(report.skipped)
+    raise typer.Exit(code)

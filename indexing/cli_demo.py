@@ -72,6 +72,8 @@ def demo(
             soft_wrap=True,
         )
         result = index.search(text, _HITS)
+        for old in (out / f"q{number}").glob("*.png"):
+            old.unlink()  # of another run, about other documents
         print_result(result, draw_hits(index, result, out / f"q{number}"))
     command = "folioscope" if shutil.which("folioscope") else sys.argv[0]
     console.print(

@@ -21,6 +21,8 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from serving.client import Client
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -65,6 +67,15 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process.terminate()
     # uvicorn stops in order, then ends by the signal that it was sent.
     assert process.wait(timeout=40) in (0, -signal.SIGTERM), (folder / "log").read_text()
+
+
+@pytest.fixture
+def filled(url: str, sample_documents: Path) -> str:
+    """The same server, with documents: another test may have put them there."""
+    with Client(url) as client:
+        if not client.documents().total:
+            client.upload([sample_documents / "tarnfield-annual-report-2024.pdf"], wait=60)
+    return url
 
 
 @pytest.fixture
@@ -142,10 +153,10 @@ def test_the_whole_path(
     page.close()
 
 
-def test_on_a_phone_and_in_the_dark(browser: Browser, url: str, artefacts: Path) -> None:
+def test_on_a_phone_and_in_the_dark(browser: Browser, filled: str, artefacts: Path) -> None:
     page, complaints = _open(
         browser,
-        url,
+        filled,
         viewport={"width": 390, "height": 844},
         color_scheme="dark",
         has_touch=True,
