@@ -86,10 +86,6 @@ def run(
     ]
     if not questions:
         raise InputError(f"{dataset}: no question is left after --documents, --kind and --half")
-    chosen = {
-        "dataset": dataset.name,
-        "questions": {question.qid: question.scope for question in questions},
-    }
     with notes.status("asking") as status:
 
         def show(done: int, total: int) -> None:
@@ -102,7 +98,7 @@ def run(
             mode=mode,  # type: ignore[arg-type]  # checked there
             depth=depth,
             documents=names,
-            about=chosen,
+            about={"dataset": dataset.name},
             progress=show,
         )
     document = _measure(questions, found)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from retrieval.errors import InputError
 
@@ -54,6 +56,28 @@ class Question:
         return "dev" if hashlib.sha256(self.doc.encode()).digest()[-1] % 2 == 0 else "test"
 
 
+class _Box(BaseModel):
+    page: Annotated[int, Field(strict=True, ge=0)]
+    bbox: tuple[float, float, float, float]
+    unit: Literal["pdf_pt", "image_px"]
+
+
+class _Row(BaseModel):
+    """A line of JSONL as it comes from outside."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    qid: str
+    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    doc: Annotated[str, StringConstraints(min_length=1)]
+    pages: list[Annotated[int, Field(strict=True, ge=0)]]
+    answerable: bool = True
+    kind: str = "all"
+    scope: Literal["corpus", "doc", "video"] = "corpus"
+    boxes: list[_Box] = []
+    meta: dict[str, Any] | None = None
+
+
 def read_questions(path: Path) -> list[Question]:
     """The answerable questions of a ``.jsonl`` or ``.csv`` file, in its order.
 
@@ -73,60 +97,70 @@ def read_questions(path: Path) -> list[Question]:
 
 def _jsonl(path: Path, text: str) -> list[Question]:
     questions = []
+    line_of: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            questions.append(_question(json.loads(line)))
-        except (ValueError, KeyError, TypeError) as error:
+            question = _question(_Row.model_validate_json(line))
+        except (ValueError, TypeError) as error:
+            said = _said(error) if isinstance(error, ValidationError) else str(error)
             raise InputError(
-                f"{path}, line {number}: not a question ({error!r}); it needs qid, question, "
-                "doc and pages"
+                f"{path}, line {number}: not a question ({said}); it needs qid, "
+                "question, doc and pages (a list, counted from 0)"
             ) from error
+        if question.qid in line_of:
+            raise InputError(
+                f"{path}, line {number}: qid '{question.qid}' was used in line "
+                f"{line_of[question.qid]}; give every question one of its own"
+            )
+        line_of[question.qid] = number
+        questions.append(question)
     return questions
 
 
-def _question(row: Mapping[str, Any]) -> Question:
-    meta = row.get("meta") or {}
-    boxes = (
-        GoldBox(int(box["page"]), _four(box["bbox"]), str(box["unit"]))
-        for box in row.get("boxes", ())
-    )
-    pages = frozenset(int(page) for page in row["pages"])
+def _said(error: ValidationError) -> str:
+    """The first of pydantic's complaints as ``pages.0: Input should be ...``."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]
+
+
+def _question(row: _Row) -> Question:
+    meta = row.meta or {}
+    pages = frozenset(row.pages)
     ignored = {int(page) for key in _ALSO for page in meta.get(key, ())}
     return Question(
-        qid=str(row["qid"]),
-        text=str(row["question"]),
-        doc=str(row["doc"]),
-        pages=pages if row.get("answerable", True) else frozenset(),
+        qid=row.qid,
+        text=row.question,
+        doc=row.doc,
+        pages=pages if row.answerable else frozenset(),
         ignored=frozenset(ignored) - pages,
-        kind=str(row.get("kind", "all")),
-        scope=str(row.get("scope", "corpus")),
-        boxes=tuple(boxes),
+        kind=row.kind,
+        scope=row.scope,
+        boxes=tuple(GoldBox(box.page, box.bbox, box.unit) for box in row.boxes),
         suspect=str(meta.get("page_check", "")).startswith("suspect"),
     )
 
 
-def _four(numbers: Sequence[float]) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = (float(number) for number in numbers)
-    return x0, y0, x1, y1
-
-
 def _csv(path: Path, text: str) -> list[Question]:
-    rows = csv.DictReader(text.splitlines())
+    # Not split into lines first: a cell may hold line breaks.
+    rows = csv.DictReader(StringIO(text, newline=""))
     needed = ("question", "document", "page")
     missing = [name for name in needed if name not in (rows.fieldnames or ())]
     if missing:
         raise InputError(f"{path}: the first line must name the columns {', '.join(needed)}")
     pages: dict[tuple[str, str], set[int]] = {}
-    for number, row in enumerate(rows, 2):
-        try:
-            page = int(row["page"]) - 1
-        except (TypeError, ValueError):
-            page = -1
-        if page < 0 or not row["question"] or not row["document"]:
-            raise InputError(f"{path}, row {number}: needs a question, a document and a page >= 1")
-        pages.setdefault((row["question"], row["document"]), set()).add(page)
+    try:
+        for number, row in enumerate(rows, 2):
+            question, document, page = (row[name] or "" for name in needed)
+            if not question.strip() or not document or not page.isdecimal() or int(page) < 1:
+                raise InputError(
+                    f"{path}, row {number}: needs a question, a document and a page >= 1"
+                )
+            pages.setdefault((question, document), set()).add(int(page) - 1)
+    except csv.Error as error:
+        raise InputError(f"{path}, line {rows.line_num + 1}: not CSV ({error})") from error
     return [
         Question(f"row-{number}", question, document, frozenset(found))
         for number, ((question, document), found) in enumerate(pages.items(), 1)

@@ -5,6 +5,7 @@ they are answered; a run that was stopped goes on where it ended.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import sys
@@ -78,10 +79,17 @@ def read_run(path: Path) -> Run:
         raise InputError(f"{path}: not a run of `folioscope eval run` (no {FORMAT} header)")
     answered = {}
     # What follows the last line end is a line that was being written when the run was stopped.
-    for line in lines[1:-1]:
-        row = json.loads(line)
-        row["ranked"] = tuple((doc, page) for doc, page in row["ranked"])
-        answered[row["qid"]] = Answered(**row)
+    for number, line in enumerate(lines[1:-1], 2):
+        try:
+            row = json.loads(line)
+            row["ranked"] = tuple((doc, page) for doc, page in row["ranked"])
+            row["scores"] = tuple(row["scores"])
+            answered[row["qid"]] = Answered(**row)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{path}, line {number}: not an answer of a run ({error}); take the line out to "
+                "have its question asked again"
+            ) from error
     return Run(header, answered)
 
 
@@ -111,6 +119,7 @@ def run_questions(
         "depth": depth,
         "index": {"path": str(index.path), "generation": index.status().generation},
         "documents": None if documents is None else sorted(documents),
+        "questions": {"count": len(questions), "sha256": _digest(questions)},
         "settings": asdict(index.search_settings),
         **(about or {}),
     }
@@ -141,8 +150,15 @@ def run_questions(
     return Run(run.header if run else header, answered)
 
 
+def _digest(questions: Sequence[Question]) -> str:
+    """What was asked, of what: another wording must not be taken for the same question."""
+    asked = [(q.qid, q.text, q.scope, q.doc) for q in questions]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
 def _resume(path: Path, config: Mapping[str, Any]) -> Run | None:
-    if not path.exists() or not path.stat().st_size:
+    if not path.exists() or _torn_header(path):
+        path.unlink(missing_ok=True)
         return None
     run = read_run(path)
     plain = json.loads(json.dumps(config))
@@ -155,6 +171,13 @@ def _resume(path: Path, config: Mapping[str, Any]) -> Run | None:
     if not text.endswith("\n"):
         path.write_text(text[: text.rfind("\n") + 1], "utf-8")
     return run
+
+
+def _torn_header(path: Path) -> bool:
+    """Whether a run was stopped before its first line was on disk."""
+    text = path.read_bytes()
+    begin = json.dumps({"format": FORMAT})[:-1].encode()
+    return b"\n" not in text and (text.startswith(begin) or begin.startswith(text))
 
 
 def _answered(question: Question, result: SearchResult, names: Mapping[int, str]) -> Answered:
