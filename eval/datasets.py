@@ -86,8 +86,10 @@ def read_questions(path: Path) -> list[Question]:
     """
     try:
         text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
     found = _csv(path, text) if path.suffix.lower() == ".csv" else _jsonl(path, text)
     usable = [q for q in found if q.pages and q.scope != "video" and not q.suspect]
     if not usable:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexing.cli_common import build_progress, console, print_json, print_skipped, size
+from indexing.cli_common import build_progress, console, notes, print_json, print_skipped, size
 
 if TYPE_CHECKING:
     from indexing.index import Index
@@ -168,7 +168,7 @@ def status(
         f"{size(found.coarse_memory_bytes)} of memory; {size(found.disk_bytes)} on disk"
     )
     for flag, count in sorted(found.flags.items()):
-        console.print(f"{count} documents are {flag}")
+        console.print(f"{count} document{'s' * (count != 1)}: {flag}")
     for row in rows:
         line = f"{row['doc_id']:>6}  {row['pages']:>5} p.  {row['source']}"
         console.print(line, markup=False, soft_wrap=True)
@@ -271,4 +271,12 @@ def _add(
         + (f"; {report.unchanged} were there already" if report.unchanged else "")
     )
     print_skipped(report.skipped)
+    if table is not None and table.unused:
+        named = ", ".join(table.unused[:5]) + (" ..." if len(table.unused) > 5 else "")
+        notes.print(
+            f"{len(table.unused)} rows of {metadata} name no source of this build: {named}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     raise typer.Exit(code)

@@ -51,11 +51,35 @@ def search(
     intake = IntakeSettings(password=password)
     opened = Index.open(index, settings=BuildSettings(intake=intake))
     result = opened.search(question, k, filter=filter, doc=doc, mode=mode, explain=explain)  # type: ignore[arg-type]  # checked there
+    if not result.hits and not as_json:
+        _why_nothing(opened, filter)
     pictures = draw_hits(opened, result, images) if images else {}
     if as_json:
         print_json(as_document(result, pictures))
     else:
         print_result(result, pictures)
+
+
+def _why_nothing(index: Index, filter: str | None) -> None:
+    """Say on stderr what an empty result comes from, where it is not the question."""
+    documents = index.documents()
+    if not documents:
+        notes.print("the index is empty; `folioscope index add` fills it")
+        return
+    if filter is None:
+        return
+    kinds: dict[str, str] = {}
+    for document in documents:
+        for key, value in document["metadata"].items():
+            kinds.setdefault(key, "text" if isinstance(value, str) else "number")
+    known = ", ".join(f"{key} ({kind})" for key, kind in sorted(kinds.items())) or "none"
+    notes.print(
+        f"perhaps the filter allows no document; metadata here: {known}. A text is quoted "
+        "('x'), a number is not.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def as_document(result: SearchResult, pictures: dict[int, Path] | None = None) -> dict[str, Any]:
@@ -84,6 +108,8 @@ def _hit(hit: Hit, pictures: dict[int, Path]) -> dict[str, Any]:
         "metadata": dict(hit.metadata),
         "flags": list(hit.flags),
         "regions": [asdict(region) for region in hit.regions],
+        "snippet": hit.snippet,
+        "page_id": hit.page_id,
     }
     if hit.rank in pictures:
         document["image"] = str(pictures[hit.rank])

@@ -25,6 +25,12 @@ class MetadataTable:
 
     def __init__(self, rows: Mapping[str, Mapping[str, MetadataValue]]) -> None:
         self._rows = dict(rows)
+        self._used: set[str] = set()
+
+    @property
+    def unused(self) -> list[str]:
+        """Sources of rows that no path has matched so far."""
+        return [source for source in self._rows if source not in self._used]
 
     @classmethod
     def read(cls, path: Path) -> MetadataTable:
@@ -55,8 +61,10 @@ class MetadataTable:
         """The row of ``path``: the longest end of the path that a row names."""
         parts = path.absolute().parts[1:]
         for start in range(len(parts)):
-            row = self._rows.get("/".join(parts[start:]))
+            source = "/".join(parts[start:])
+            row = self._rows.get(source)
             if row is not None:
+                self._used.add(source)
                 return row
         return {}
 

@@ -43,7 +43,13 @@ def lance_errors(path: Path, remedy: str) -> Iterator[None]:
     import pyarrow as pa
 
     def fail(error: BaseException) -> StorageError:
-        said = " ".join(str(error).split())[:300]
+        said = " ".join(str(error).split())
+        if "No space left on device" in said or "os error 28" in said:
+            return StorageError(
+                f"the disk of {path} is full; free some space and run it again "
+                "(what was committed is whole)"
+            )
+        said = said[:300]
         return StorageError(f"{path} cannot be used ({said}); {remedy}")
 
     try:
