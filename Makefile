@@ -70,9 +70,8 @@ layers: $(VENV)/.dev ## Imports between rooms point down only (import-linter)
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## Measure the engine on this machine; results go to bench-out/
-	@mkdir -p bench-out
 	$(BIN)/folioscope bench maxsim --out bench-out
-	$(BIN)/folioscope bench coarse --out bench-out --vectors 10000 80000
+	$(BIN)/folioscope bench coarse --vectors 10000 --vectors 80000 --out bench-out
 	$(BIN)/folioscope bench build data/documents --out bench-out
 
 samples: $(VENV)/.dev ## Draw the sample documents in data/ anew

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eval.bench_cli import bench
+from eval.bench_cli import app as bench_app
 from eval.cli import app as eval_app
 from indexing.cli import app as index_app
 from indexing.cli_demo import demo
@@ -56,10 +56,7 @@ app.add_typer(index_app, name="index")
 app.command("search")(search)
 app.add_typer(eval_app, name="eval")
 app.command("demo")(demo)
-# Options that are not ours are the benchmark's.
-app.command("bench", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
-    bench
-)
+app.add_typer(bench_app, name="bench")
 app.command("ask")(ask)
 app.add_typer(receipt_app, name="receipt")
 app.command("serve")(serve)

@@ -1,4 +1,4 @@
-"""Answers and their citations: ``python -m eval.bench_answers QUESTIONS -i INDEX``.
+"""Answers and their citations: ``folioscope bench answers QUESTIONS -i INDEX``.
 
 QUESTIONS is JSONL with ``answers``, ``answerable`` and, for some, ``boxes`` (data/README.md). The
 embedded reader answers each. By kind of question: how many were answered, how many of these are
@@ -9,7 +9,6 @@ unanswerable that are, and are not.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import time
@@ -21,8 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from eval.benchmark import Benchmark
 from eval.datasets import Question, read_questions
 from indexing.index import Index
+from retrieval.errors import InputError
 from serving.answering.pipeline import Answerer
 from serving.answering.spans import number_value
 from serving.answering.types import Answer
@@ -65,21 +66,16 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9%.]+", " ", text.lower()).strip()
 
 
-def main() -> None:
-    """Ask everything, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("questions", type=Path)
-    parser.add_argument("-i", "--index", type=Path, required=True)
-    parser.add_argument("--half", choices=("dev", "test"))
-    options = parser.parse_args()
-    gold = {q.qid: q for q in read_questions(options.questions)}
-    index = Index.open(options.index)
+def measure_answers(questions_file: Path, index_folder: Path, half: str | None = None) -> Benchmark:
+    """Ask everything; one row a kind of question, then one for all."""
+    gold = {q.qid: q for q in read_questions(questions_file)}
+    index = Index.open(index_folder)
     answerer = Answerer(index)
-    rows: dict[str, Row] = defaultdict(Row)
+    counted: dict[str, Row] = defaultdict(Row)
     took: list[float] = []
-    for row in map(json.loads, options.questions.read_text("utf-8").splitlines()):
+    for row in map(json.loads, questions_file.read_text("utf-8").splitlines()):
         question = gold.get(row["qid"]) or _unanswerable(row)
-        if question is None or (options.half and question.half != options.half):
+        if question is None or (half and question.half != half):
             continue
         if row.get("answerable", True) and not row["answers"]:
             continue  # it asks for a page, not for an answer
@@ -88,22 +84,30 @@ def main() -> None:
         answer = answerer.ask(question.text, doc=doc)
         took.append((time.perf_counter() - began) * 1000)
         for name in (question.kind, "all"):
-            _count(rows[name], row, question, answer)
-    print(
-        f"{len(took)} questions; ms an answer: p50 {np.median(took):.0f}, "
-        f"p99 {np.quantile(took, 0.99):.0f}"
-    )
-    print(
-        "| questions | n | answered | right of these | citation checks | cites an answering page "
-        "| true box cited | unanswerable | of these answered |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
-    for name, r in sorted(rows.items(), key=lambda item: (item[0] == "all", item[0])):
-        print(
-            f"| {name} | {r.questions} | {r.answered} | {_share(r.right, r.answered)} "
-            f"| {_share(r.supported, r.answered)} | {_share(r.page, r.answered)} "
-            f"| {_share(r.box, r.boxed)} | {r.unanswerable} | {r.wrongly_answered} |"
-        )
+            _count(counted[name], row, question, answer)
+    rows = [
+        {
+            "questions": name,
+            "n": r.questions,
+            "answered": r.answered,
+            "right_of_these": _share(r.right, r.answered),
+            "citation_checks": _share(r.supported, r.answered),
+            "cites_an_answering_page": _share(r.page, r.answered),
+            "true_box_cited": _share(r.box, r.boxed),
+            "unanswerable": r.unanswerable,
+            "of_these_answered": r.wrongly_answered,
+        }
+        for name, r in sorted(counted.items(), key=lambda item: (item[0] == "all", item[0]))
+    ]
+    if not took:
+        raise InputError(f"{questions_file}: no question with an answer is left")
+    facts = {
+        "questions": len(took),
+        "p50_ms": float(np.median(took)),
+        "p99_ms": float(np.quantile(took, 0.99)),
+        "half": half,
+    }
+    return Benchmark("answers", rows, facts)
 
 
 def _unanswerable(row: Mapping[str, Any]) -> Question | None:
@@ -141,9 +145,5 @@ def _count(counted: Row, row: Mapping[str, Any], question: Question, answer: Ans
         )
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.2f}" if whole else "-"
-
-
-if __name__ == "__main__":
-    main()
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

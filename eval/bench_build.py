@@ -1,23 +1,22 @@
-"""How fast an index is built, next to the sum of its parts: ``python -m eval.bench_build PATH``.
+"""How fast an index is built, next to the sum of its parts: ``folioscope bench build PATH``.
 
 Every part is timed alone, on one thread, page by page: the words of the text layer, rendering,
 OCR (only on the pages for which the product chooses it), encoding, pooling. Then the product
-builds an index of the same files with every core. Prints a Markdown table, and the peak memory
-of the build's largest process.
+builds an index of the same files with every core; the peak memory is its largest process's.
 """
 
 from __future__ import annotations
 
-import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from eval.one_thread import restart_on_one_thread
+from eval.benchmark import Benchmark
 from indexing.index import Index
 from indexing.intake import expand_sources
 from indexing.ocr import read_words
@@ -25,7 +24,7 @@ from indexing.reading import describe_file, read_page
 from indexing.renderers import OpenDocument, open_document
 from indexing.settings import IntakeSettings, cores
 from retrieval.encoders import load_encoder
-from retrieval.errors import FolioscopeError
+from retrieval.errors import FolioscopeError, InputError
 from retrieval.pooling import pool_page
 from retrieval.types import DocumentInfo, PageContent
 
@@ -102,35 +101,13 @@ def _pages(
         yield read.content
 
 
-def _table(parts: Parts, pages: int, built: float) -> str:
-    """``pages a second`` is of the pages that the part handled; shares are of their sum."""
-    needed = {name: value for name, value in parts.seconds.items() if name != "render"}
-    # Only a page without text is rendered.
-    share = parts.pages.get("OCR", 0) / max(1, pages)
-    needed["render"] = parts.seconds["render"] * share
-    total = sum(needed.values())
-    lines = ["| part | pages | s | pages/s | share |", "|---|---|---|---|---|"]
-    for name, seconds in parts.seconds.items():
-        count = parts.pages[name]
-        lines.append(
-            f"| {name} | {count} | {seconds:.1f} | {count / seconds:.1f} "
-            f"| {needed[name] / total:.2f} |"
-        )
-    lines.append(
-        f"| sum of what is needed, one thread | {pages} | {total:.1f} | {pages / total:.1f} | 1 |"
-    )
-    lines.append(f"| build, {cores()} cores | {pages} | {built:.1f} | {pages / built:.1f} | |")
-    return "\n".join(lines)
+def measure_build(sources: Sequence[str], *, parts: bool = True) -> Benchmark:
+    """The build first, then each part: pages, seconds, rate and its share of the parts' sum.
 
-
-def main() -> None:
-    """Measure the parts, then the build, and print both."""
-    restart_on_one_thread()
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("sources", nargs="+", help="files or folders")
-    parser.add_argument("--only-build", action="store_true", help="leave the parts out")
-    arguments = parser.parse_args()
-    paths = expand_sources(arguments.sources)
+    A part's rate is of the pages that it handled; only a page without text is rendered, so
+    that rendering's share is of these.
+    """
+    paths = expand_sources(sources)
     with tempfile.TemporaryDirectory(prefix="folioscope-bench-") as folder:
         report = Index.create(Path(folder) / "index").add(paths)
         disk = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
@@ -138,15 +115,32 @@ def main() -> None:
         resource.getrusage(who).ru_maxrss
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    print(
-        f"{report.documents_added} documents, {report.pages_added} pages in "
-        f"{report.seconds:.1f} s: {report.pages_per_second:.1f} pages/s; largest process "
-        f"{peak / 1024:.0f} MB; {disk / max(1, report.pages_added) / 1000:.1f} KB a page on disk"
-    )
-    if not arguments.only_build:
-        parts = measure_parts(paths, IntakeSettings())
-        print(_table(parts, report.pages_added, report.seconds))
+    pages = report.pages_added
+    if not pages:
+        raise InputError("none of the sources has a page that could be indexed")
+    rows = [_row(f"build, {cores()} cores", pages, report.seconds, None)]
+    if parts:
+        rows += _rows(measure_parts(paths, IntakeSettings()), pages)
+    facts = {
+        "documents": report.documents_added,
+        "skipped": len(report.skipped),
+        "largest_process_mb": peak / 1024,
+        "index_kb_a_page": disk / pages / 1000,
+    }
+    return Benchmark("build", rows, facts)
 
 
-if __name__ == "__main__":
-    main()
+def _rows(parts: Parts, pages: int) -> list[dict[str, Any]]:
+    needed = {name: value for name, value in parts.seconds.items() if name != "render"}
+    needed["render"] = parts.seconds["render"] * parts.pages.get("OCR", 0) / pages
+    total = sum(needed.values())
+    rows = [
+        _row(name, parts.pages[name], seconds, needed[name] / total)
+        for name, seconds in parts.seconds.items()
+    ]
+    return [*rows, _row("sum of what is needed, one thread", pages, total, 1.0)]
+
+
+def _row(part: str, pages: int, seconds: float, share: float | None) -> dict[str, Any]:
+    rate = pages / max(seconds, 1e-9)
+    return {"part": part, "pages": pages, "seconds": seconds, "pages_a_s": rate, "share": share}

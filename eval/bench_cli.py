@@ -1,84 +1,206 @@
 """``folioscope bench``: the measurements of docs/BENCHMARKS.md, each as a command.
 
-Every one runs as a process of its own (most fix the number of threads before numpy is loaded);
-what it prints is shown and, with ``--out``, kept with the machine, the versions and the date.
+Times are of one thread a library unless the environment says otherwise: the command sets that
+before numpy is loaded.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexing.cli_common import notes
+from indexing.cli_common import console, notes, print_json
 
-BENCHES = {
-    "build": "indexing rate next to the sum of its parts: SOURCES...",
-    "coarse": "FAISS types by size: build time, memory, latency, recall",
-    "load": "the server under load: QUESTIONS -i INDEX",
-    "maxsim": "late-interaction kernels",
-    "ocr": "OCR engines on receipts: DATA",
-    "pooling": "what page vectors lose: QUESTIONS -i INDEX",
-    "answers": "answers and their citations: QUESTIONS -i INDEX",
-}
+if TYPE_CHECKING:
+    from eval.benchmark import Benchmark
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+QuestionsArgument = Annotated[
+    Path, typer.Argument(help="Questions: JSONL, or CSV with question, document, page.")
+]
+IndexOption = Annotated[Path, typer.Option("--index", "-i", help="The index folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Also keep the JSON in this folder, as NAME.json.")
+]
 
 
-def bench(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Which; 'list' shows them.")] = "list",
-    out: Annotated[
-        Path | None, typer.Option(help="Keep the result in this folder, as NAME.md.")
-    ] = None,
-) -> None:
-    """Measure the engine on this machine.
+@app.callback()
+def _bench() -> None:
+    """Measure the engine on this machine; results name the machine, the versions and the date.
 
-    What follows NAME goes to the benchmark; `python -m eval.bench_NAME --help` says what
-    it takes.
-
-    Examples:
-
-    folioscope bench maxsim
-
-    folioscope bench build reports/ --out bench-out
+    Example:  folioscope bench maxsim
     """
+
+
+@app.command()
+def maxsim(
+    pages: Annotated[int, typer.Option(min=1, help="Pages scored at once.")] = 100,
+    patches: Annotated[int, typer.Option(min=2, help="Patches a page, on average.")] = 1030,
+    tokens: Annotated[int, typer.Option(min=1, help="Vectors of the question.")] = 20,
+    dim: Annotated[int, typer.Option(min=1, help="Components a vector.")] = 128,
+    repeats: Annotated[int, typer.Option(min=1, help="Times each kernel runs.")] = 25,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Late-interaction kernels: how fast pages are scored exactly, on one thread."""
+    from eval.bench_maxsim import measure_maxsim
+
+    _show(measure_maxsim(pages, patches, tokens, dim, repeats), out, as_json)
+
+
+@app.command()
+def coarse(
+    vectors: Annotated[
+        list[int] | None,
+        typer.Option(min=16, help="Collection size in vectors; several times."),
+    ] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="FAISS type; several times.")] = None,
+    questions: Annotated[int, typer.Option(min=1, help="Questions asked.")] = 40,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """FAISS types of stage one by size: build time, memory, latency, recall.
+
+    Example:  folioscope bench coarse --vectors 80000 --kind sq8 --kind ivf_pq4fs
+    """
+    from dataclasses import asdict
+
+    from eval.bench_coarse import CANDIDATES, DIM, EACH, TOKENS, measure_coarse
+    from eval.benchmark import Benchmark
+    from retrieval.coarse_kinds import KINDS
+    from retrieval.errors import InputError
+    from retrieval.maxsim import has_kernel
+
+    unknown = set(kind or ()) - set(KINDS)
+    if unknown:
+        raise InputError(f"unknown type {', '.join(unknown)}; known: {', '.join(KINDS)}")
+    rows = []
+    with notes.status("measuring") as status:
+        for row in measure_coarse(vectors or [10_000, 80_000, 1_000_000], kind or KINDS, questions):
+            rows.append(asdict(row))
+            status.update(f"measured {row.kind} at {row.vectors:,} vectors")
+    facts = {
+        "dim": DIM,
+        "vectors_a_page": EACH,
+        "tokens": TOKENS,
+        "candidates": CANDIDATES,
+        "compiled_kernel": has_kernel(),
+        "threads": 1,
+    }
+    _show(Benchmark("coarse", rows, facts), out, as_json)
+
+
+@app.command()
+def pooling(
+    questions: QuestionsArgument,
+    index: IndexOption,
+    documents: Annotated[
+        Path | None, typer.Option(help="Text file of document names: only these.")
+    ] = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What pooling a page into few vectors loses, without BM25 or document context."""
+    from eval.bench_pooling import measure_pooling
+
+    _show(measure_pooling(questions, index, documents), out, as_json)
+
+
+@app.command()
+def build(
+    sources: Annotated[list[str], typer.Argument(help="Files and folders to index.")],
+    parts: Annotated[bool, typer.Option(help="Also time every part alone.")] = True,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Indexing rate, next to the rates of its parts; memory and disk."""
+    from eval.bench_build import measure_build
+
+    _show(measure_build(sources, parts=parts), out, as_json)
+
+
+@app.command()
+def ocr(
+    data: Annotated[Path, typer.Argument(help="Folder with docs/receipts, ocr_gt, questions.")],
+    pages: Annotated[int, typer.Option(min=1, help="Receipts to read.")] = 12,
+    seed: Annotated[str, typer.Option(help="Draws other receipts.")] = "",
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy and time of the OCR engines on receipts."""
+    from eval.bench_ocr import measure_ocr
+
+    _show(measure_ocr(data, pages, seed), out, as_json)
+
+
+@app.command()
+def answers(
+    questions: QuestionsArgument,
+    index: IndexOption,
+    half: Annotated[str | None, typer.Option(help="dev or test: half of the documents.")] = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answers of the embedded reader: how many are right, and cite the right place."""
+    from eval.bench_answers import measure_answers
     from retrieval.errors import InputError
 
-    if name == "list":
-        for known, what in sorted(BENCHES.items()):
-            typer.echo(f"{known:<9} {what}")
+    if half not in (None, "dev", "test"):
+        raise InputError("--half is dev or test")
+    _show(measure_answers(questions, index, half), out, as_json)
+
+
+@app.command()
+def load(
+    questions: QuestionsArgument,
+    index: IndexOption,
+    clients: Annotated[int, typer.Option(min=1, help="Clients at once.")] = 50,
+    seconds: Annotated[float, typer.Option(min=1, help="How long the many ask.")] = 60,
+    upload: Annotated[
+        list[Path] | None, typer.Option(help="File to index meanwhile; several times.")
+    ] = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The server under load: latency, throughput, refusals, memory."""
+    from eval.bench_load import measure_load
+
+    found = measure_load(questions, index, clients=clients, seconds=seconds, upload=upload or ())
+    _show(found, out, as_json)
+
+
+def _show(found: Benchmark, out: Path | None, as_json: bool) -> None:
+    kept = found.keep(out) if out is not None else None
+    if as_json:
+        print_json(found.document())
         return
-    if name not in BENCHES:
-        raise InputError(f"unknown benchmark '{name}'; known: {', '.join(sorted(BENCHES))}")
-    command = [sys.executable, "-m", f"eval.bench_{name}", *context.args]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    lines: list[str] = []
-    for line in process.stdout or ():
-        typer.echo(line, nl=False)
-        lines.append(line)
-    if process.wait():
-        raise typer.Exit(process.returncode)
-    if out is not None:
-        _keep(out, name, context.args, "".join(lines))
+    print_table(found)
+    if kept is not None:
+        notes.print(f"kept in {kept}", markup=False, highlight=False)
 
 
-def _keep(out: Path, name: str, arguments: list[str], printed: str) -> None:
-    from eval.runs import machine
-    from retrieval.errors import InputError
+def print_table(found: Benchmark) -> None:
+    """The rows as a table that is Markdown too, then the facts that hold for all of them."""
+    from rich import box
+    from rich.table import Table
 
-    about = json.dumps(machine(), indent=1)
-    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    said = f"folioscope bench {' '.join([name, *arguments])}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        path = out / f"{name}.md"
-        path.write_text(
-            f"# {name}, {when}\n`{said}`\n\n{printed}\n```json\n{about}\n```\n", "utf-8"
-        )
-    except OSError as error:
-        raise InputError(f"cannot write into {out}: {error.strerror}; name a folder") from error
-    notes.print(f"kept in {path}", markup=False, highlight=False)
+    from eval.benchmark import shown
+
+    if found.rows:
+        table = Table(box=box.MARKDOWN)
+        for column, value in found.rows[0].items():
+            right = isinstance(value, int | float) and not isinstance(value, bool)
+            table.add_column(column.replace("_", " "), justify="right" if right else "left")
+        for row in found.rows:
+            table.add_row(*(shown(value) for value in row.values()))
+        console.print(table)
+    said = [
+        f"{name.replace('_', ' ')} {shown(value)}"
+        for name, value in found.facts.items()
+        if isinstance(value, int | float | str) and value != ""
+    ]
+    console.print("; ".join(said), markup=False, highlight=False)

@@ -1,25 +1,21 @@
-"""Which FAISS type serves the coarse stage best at which size: ``python -m eval.bench_coarse``.
+"""Which FAISS type serves the coarse stage best at which size: ``folioscope bench coarse``.
 
 Synthetic clustered unit vectors, 16 a page; questions of 20 tokens drawn near the vectors of
 one page. One thread. Recall is against the exact ranking by the same pooled vectors: the share
 of its ten best, and of its hundred best, among the 100 candidates. "Filtered" allows a tenth
-of the pages. Prints a Markdown table.
+of the pages.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from eval.one_thread import restart_on_one_thread
 from retrieval.coarse import CoarseIndex
-from retrieval.coarse_kinds import KINDS
-from retrieval.maxsim import has_kernel
 
 DIM, EACH, TOKENS, CANDIDATES = 128, 16, 20, 100
 # Building a graph over a million vectors takes most of an hour on one thread.
@@ -102,35 +98,17 @@ def measure(ids: Any, vectors: Any, kind: str, reference: list[Any], queries: li
     )
 
 
-def main() -> None:
-    """Print the table for the sizes asked for."""
-    restart_on_one_thread()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vectors", type=int, nargs="+", default=[10_000, 80_000, 1_000_000])
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
-    parser.add_argument("--questions", type=int, default=40)
-    options = parser.parse_args()
-    print(f"one thread, {DIM} dimensions, {EACH} vectors a page, compiled kernel: {has_kernel()}")
-    print("| vectors | kind | build s | MB | p50 ms | p99 ms | filtered ms | top-10 | top-100 |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for size in options.vectors:
+def measure_coarse(
+    sizes: Sequence[int], kinds: Sequence[str], n_questions: int = 40
+) -> Iterator[Row]:
+    """One row a size and type, as they are measured."""
+    for size in sizes:
         ids, vectors = collection(size // EACH)
-        queries = list(questions(vectors, options.questions))
+        queries = list(questions(vectors, n_questions))
         flat = CoarseIndex.build([(ids, vectors)], DIM, "flat")
         weights = np.ones(TOKENS, np.float32)
         reference = [flat.candidates(query, weights, CANDIDATES)[0] for query in queries]
         del flat
-        for kind in options.kinds:
-            if kind == "hnsw" and size > GRAPH_UP_TO:
-                continue
-            row = measure(ids, vectors, kind, reference, queries)
-            print(
-                f"| {row.vectors:,} | {row.kind} | {row.build_s:.1f} | {row.megabytes:.0f} "
-                f"| {row.p50_ms:.1f} | {row.p99_ms:.1f} | {row.filtered_ms:.1f} "
-                f"| {row.recall_10:.3f} | {row.recall_100:.3f} |",
-                flush=True,
-            )
-
-
-if __name__ == "__main__":
-    main()
+        for kind in kinds:
+            if kind != "hnsw" or size <= GRAPH_UP_TO:
+                yield measure(ids, vectors, kind, reference, queries)

@@ -1,13 +1,12 @@
-"""The server under load: ``python -m eval.bench_load QUESTIONS -i INDEX``.
+"""The server under load: ``folioscope bench load QUESTIONS -i INDEX``.
 
 Starts the real server on this machine and asks it real questions over loopback: first one
-client alone, then many at once, then one client again while documents are being indexed.
-Prints latencies, throughput, refusals and the server's memory.
+client alone, then many at once, then one client again while documents are being indexed:
+latencies, throughput, refusals and the server's memory.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import shutil
@@ -17,14 +16,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 import numpy as np
 
+from eval.benchmark import Benchmark
 from eval.datasets import Question, read_questions
+from retrieval.errors import InputError, ServiceError
 
 
 @dataclass(slots=True)
@@ -35,15 +38,19 @@ class Load:
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: float = 0.0
 
-    def row(self, name: str) -> str:
+    def row(self, name: str) -> dict[str, Any]:
         """A line of the table."""
         p50, p99 = np.percentile(self.milliseconds or [0.0], [50, 99])
         refused = self.statuses[429] + self.statuses[503]
-        failed = sum(self.statuses.values()) - self.statuses[200] - refused
-        return (
-            f"| {name} | {self.statuses[200]} | {self.statuses[200] / self.seconds:.1f} "
-            f"| {p50:.0f} | {p99:.0f} | {refused} | {failed} |"
-        )
+        return {
+            "load": name,
+            "answers": self.statuses[200],
+            "answers_a_s": self.statuses[200] / self.seconds,
+            "p50_ms": float(p50),
+            "p99_ms": float(p99),
+            "refused": refused,
+            "failed": sum(self.statuses.values()) - self.statuses[200] - refused,
+        }
 
 
 async def ask(url: str, questions: list[Question], clients: int, seconds: float) -> Load:
@@ -73,8 +80,8 @@ async def ask(url: str, questions: list[Question], clients: int, seconds: float)
 
 
 async def _while_indexing(
-    url: str, questions: list[Question], files: list[Path], seconds: float
-) -> Load:
+    url: str, questions: list[Question], files: Sequence[Path], seconds: float
+) -> tuple[Load, str, int]:
     async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         parts = [("files", (path.name, path.read_bytes())) for path in files]
         response = await client.post("/v1/documents", files=parts)
@@ -82,8 +89,7 @@ async def _while_indexing(
         job = response.json()["job"]["id"]
         load = await ask(url, questions, 1, seconds)
         state = (await client.get(f"/v1/jobs/{job}")).json()
-        print(f"the job was {state['state']} then: {state['pages_done']} pages")
-    return load
+    return load, str(state["state"]), int(state["pages_done"])
 
 
 def _memory_mb(pid: int) -> float:
@@ -91,67 +97,64 @@ def _memory_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def main() -> None:
-    """Run the three loads and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("questions", type=Path)
-    parser.add_argument("-i", "--index", type=Path, required=True)
-    parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--upload", type=Path, nargs="*", default=[], help="files to index")
-    options = parser.parse_args()
-    questions = [q for q in read_questions(options.questions) if q.scope == "corpus"]
+def measure_load(
+    questions_file: Path,
+    index_folder: Path,
+    *,
+    clients: int = 50,
+    seconds: float = 60,
+    upload: Sequence[Path] = (),
+) -> Benchmark:
+    """Start a server on a copy of the index, run the loads against it, end it."""
+    questions = [q for q in read_questions(questions_file) if q.scope == "corpus"]
+    if not questions:
+        raise InputError(f"{questions_file}: holds no question of scope corpus")
     with tempfile.TemporaryDirectory(prefix="folioscope-load-") as folder:
-        shutil.copytree(options.index, Path(folder) / "index")
+        shutil.copytree(index_folder, Path(folder) / "index")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
+        command = ["-m", "folioscope", "serve", "-i", f"{folder}/index", f"--port={port}"]
         server = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "folioscope",
-                "serve",
-                "-i",
-                f"{folder}/index",
-                f"--port={port}",
-            ],
+            [sys.executable, *command],
             env={**os.environ, "FOLIOSCOPE_REQUESTS_PER_MINUTE": "10000000"},
             stderr=subprocess.DEVNULL,
         )
         try:
-            asyncio.run(_measure(url, server.pid, questions, options))
+            return asyncio.run(_measure(url, server, questions, clients, seconds, upload))
         finally:
             server.terminate()
             server.wait()
 
 
 async def _measure(
-    url: str, pid: int, questions: list[Question], options: argparse.Namespace
-) -> None:
+    url: str,
+    server: subprocess.Popen[bytes],
+    questions: list[Question],
+    clients: int,
+    seconds: float,
+    upload: Sequence[Path],
+) -> Benchmark:
     async with httpx.AsyncClient(base_url=url) as client:
         while True:
+            if server.poll() is not None:
+                raise ServiceError(
+                    f"the server ended with status {server.returncode} before it was ready; "
+                    "start it by hand with `folioscope serve` to see why"
+                )
             try:
                 if (await client.get("/readyz")).status_code == 200:
                     break
             except httpx.TransportError:
                 await asyncio.sleep(0.2)
     await ask(url, questions, 1, 5)
-    rows = [("one client", await ask(url, questions, 1, options.seconds / 2))]
-    before = _memory_mb(pid)
-    many = await ask(url, questions, options.clients, options.seconds)
-    rows.append((f"{options.clients} clients", many))
-    after = _memory_mb(pid)
-    if options.upload:
-        load = await _while_indexing(url, questions, options.upload, options.seconds / 2)
-        rows.append(("one client, while indexing", load))
-    print(f"memory of the server: {before:.0f} MB, after the {options.clients} {after:.0f} MB")
-    print("| load | answers | a second | p50 ms | p99 ms | refused | failed |")
-    print("|---|---|---|---|---|---|---|")
-    for name, load in rows:
-        print(load.row(name))
-
-
-if __name__ == "__main__":
-    main()
+    rows = [(await ask(url, questions, 1, seconds / 2)).row("one client")]
+    before = _memory_mb(server.pid)
+    rows.append((await ask(url, questions, clients, seconds)).row(f"{clients} clients"))
+    facts: dict[str, object] = {"server_mb": before, "server_mb_after": _memory_mb(server.pid)}
+    if upload:
+        load, state, pages = await _while_indexing(url, questions, upload, seconds / 2)
+        rows.append(load.row("one client, while indexing"))
+        facts |= {"job": state, "pages_indexed": pages}
+    return Benchmark("load", rows, facts)

@@ -1,4 +1,4 @@
-"""How fast pages are scored exactly: ``python -m eval.bench_maxsim``.
+"""How fast pages are scored exactly: ``folioscope bench maxsim``.
 
 100 pages of 1,030 patches of 128 dimensions against 20 query tokens, one thread: the shape of
 one reranking. Times are given as median / minimum in milliseconds; compare them within a run.
@@ -6,7 +6,6 @@ one reranking. Times are given as median / minimum in milliseconds; compare them
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.one_thread import restart_on_one_thread
+from eval.benchmark import Benchmark
 from retrieval import maxsim as kernels
 from retrieval.compression import quantise
 from retrieval.maxsim import has_kernel, maxsim
@@ -43,33 +42,26 @@ def padded(query: Any, pages: list[Any], scales: Any) -> Any:
     return products.max(axis=1).sum(axis=1) * scales
 
 
-def main() -> None:
-    """Print one line a kernel."""
-    restart_on_one_thread()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pages", type=int, default=100)
-    parser.add_argument("--patches", type=int, default=1030)
-    parser.add_argument("--tokens", type=int, default=20)
-    parser.add_argument("--dim", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=25)
-    options = parser.parse_args()
-
+def measure_maxsim(
+    pages: int = 100, patches: int = 1030, tokens: int = 20, dim: int = 128, repeats: int = 25
+) -> Benchmark:
+    """One row a kernel: the largest score error is relative, against float32 vectors."""
     rng = np.random.default_rng(0)
-    lengths = rng.integers(options.patches // 2, options.patches * 3 // 2, options.pages)
+    lengths = rng.integers(patches // 2, patches * 3 // 2, pages)
     starts = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-    vectors = rng.normal(size=(int(starts[-1]), options.dim)).astype(np.float32)
+    vectors = rng.normal(size=(int(starts[-1]), dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    query = vectors[:: len(vectors) // options.tokens][: options.tokens].copy()
+    query = vectors[:: len(vectors) // tokens][:tokens].copy()
     weights = np.ones(len(query), np.float32)
     quantised = [quantise(vectors[a:b]) for a, b in itertools.pairwise(starts)]
     codes = np.concatenate([page for page, _ in quantised])
     scales = np.array([scale for _, scale in quantised], np.float32)
-    pages = [page for page, _ in quantised]
+    parts = [page for page, _ in quantised]
 
     exact = maxsim(query, weights, vectors, starts, 1.0)
     compiled = kernels._maxsim
     runs: list[tuple[str, Callable[[], Any], Any]] = [
-        ("padded numpy, int8", lambda: padded(query, pages, scales), None),
+        ("padded numpy, int8", lambda: padded(query, parts, scales), None),
         ("ragged numpy, float32", lambda: maxsim(query, weights, vectors, starts, 1.0), None),
         ("ragged numpy, int8", lambda: maxsim(query, weights, codes, starts, scales), None),
     ]
@@ -77,19 +69,16 @@ def main() -> None:
         runs.append(
             ("compiled, int8", lambda: maxsim(query, weights, codes, starts, scales), compiled)
         )
-    print(
-        f"{options.pages} pages of {options.patches} patches, {options.tokens} tokens, "
-        f"{options.dim} dimensions, one thread"
-    )
-    print("| kernel | median ms | minimum ms | largest score error |")
-    print("|---|---|---|---|")
-    for name, work, kernel in runs:
-        kernels._maxsim = kernel
-        error = float(np.abs(work() / exact - 1).max())
-        median, least = timed(work, options.repeats)
-        print(f"| {name} | {median:.1f} | {least:.1f} | {error:.1e} |")
-    kernels._maxsim = compiled
-
-
-if __name__ == "__main__":
-    main()
+    rows = []
+    try:
+        for name, work, kernel in runs:
+            kernels._maxsim = kernel
+            error = float(np.abs(work() / exact - 1).max())
+            median, least = timed(work, repeats)
+            rows.append(
+                {"kernel": name, "median_ms": median, "minimum_ms": least, "largest_error": error}
+            )
+    finally:
+        kernels._maxsim = compiled
+    facts = {"pages": pages, "patches": patches, "tokens": tokens, "dim": dim, "threads": 1}
+    return Benchmark("maxsim", rows, facts)

@@ -1,4 +1,4 @@
-"""Accuracy and time of the OCR engines on receipts: ``python -m eval.bench_ocr DATA``.
+"""Accuracy and time of the OCR engines on receipts: ``folioscope bench ocr DATA``.
 
 ``DATA`` is a folder with ``docs/receipts/*.jpg``, ``ocr_gt/*.json`` (text boxes of each receipt)
 and ``questions/all.jsonl``. The receipts are drawn by a hash of their names, so the same ones
@@ -10,12 +10,11 @@ on one thread.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,26 +22,28 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from eval.benchmark import Benchmark
 from indexing.ocr import read_words
+from retrieval.errors import InputError
 from retrieval.types import PageWords
 
 Choice = Literal["tesseract", "rapidocr", "auto"]
+CHOICES: tuple[Choice, ...] = get_args(Choice)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--pages", type=int, default=12)
-    parser.add_argument("--seed", default="")
-    parser.add_argument("--json", action="store_true", help="print every page's figures as JSON")
-    arguments = parser.parse_args()
-    pages = _pages(arguments.data, arguments.pages, arguments.seed)
-    questions = _questions(arguments.data)
-    rows = list(_measure(arguments.data, pages, questions))
-    if arguments.json:
-        print(json.dumps(rows, indent=1))
-    else:
-        print(_table(rows, len(pages)))
+def measure_ocr(data: Path, pages: int = 12, seed: str = "") -> Benchmark:
+    """One row an engine; ``facts["pages"]`` has every page's figures.
+
+    Raises ``InputError`` if ``data`` is not such a folder.
+    """
+    names = _pages(data, pages, seed)
+    if not names or not (data / "questions" / "all.jsonl").is_file():
+        raise InputError(
+            f"{data} lacks docs/receipts/*.jpg with ocr_gt/*.json, or questions/all.jsonl"
+        )
+    found = list(_measure(data, names, _questions(data)))
+    rows = [_row(choice, [row for row in found if row["choice"] == choice]) for choice in CHOICES]
+    return Benchmark("ocr", rows, {"receipts": len(names), "seed": seed, "pages": found})
 
 
 def word_recall(truth: str, words: PageWords) -> float:
@@ -89,7 +90,7 @@ def _questions(data: Path) -> dict[str, list[dict[str, Any]]]:
 def _measure(
     data: Path, pages: list[str], questions: dict[str, list[dict[str, Any]]]
 ) -> Iterator[dict[str, Any]]:
-    for choice in get_args(Choice):
+    for choice in CHOICES:
         # The first page pays for loading the weights; it is read once before the clock runs.
         read_words(_picture(data, pages[0]), choice)
         for name in pages:
@@ -136,26 +137,16 @@ def _squeezed(text: str) -> str:
     return "".join(character for character in text.lower() if character.isalnum())
 
 
-def _table(rows: list[dict[str, Any]], pages: int) -> str:
-    lines = [
-        f"{pages} receipts | word recall | precision | answer read | in its box "
-        "| s a page: median | max | by rapidocr",
-        "---|---|---|---|---|---|---|---",
-    ]
-    for choice in get_args(Choice):
-        mine = [row for row in rows if row["choice"] == choice]
-        asked = sum(row["questions"] for row in mine)
-        seconds = [row["seconds"] for row in mine]
-        lines.append(
-            f"{choice} | {np.mean([row['recall'] for row in mine]):.3f} "
-            f"| {np.mean([row['precision'] for row in mine]):.3f} "
-            f"| {sum(row['answered'] for row in mine)}/{asked} "
-            f"| {sum(row['placed'] for row in mine)}/{asked} "
-            f"| {np.median(seconds):.2f} | {max(seconds):.2f} "
-            f"| {sum(row['engine'] == 'rapidocr' for row in mine)}/{len(mine)}"
-        )
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()
+def _row(choice: str, pages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    asked = sum(page["questions"] for page in pages)
+    seconds = [page["seconds"] for page in pages]
+    return {
+        "engine": choice,
+        "word_recall": float(np.mean([page["recall"] for page in pages])),
+        "word_precision": float(np.mean([page["precision"] for page in pages])),
+        "answer_read": sum(page["answered"] for page in pages) / max(1, asked),
+        "answer_in_its_box": sum(page["placed"] for page in pages) / max(1, asked),
+        "median_s": float(np.median(seconds)),
+        "max_s": max(seconds),
+        "by_rapidocr": sum(page["engine"] == "rapidocr" for page in pages) / len(pages),
+    }

@@ -1,14 +1,13 @@
-"""What the coarse stage loses by pooling: ``python -m eval.bench_pooling QUESTIONS -i INDEX``.
+"""What the coarse stage loses by pooling: ``folioscope bench pooling QUESTIONS -i INDEX``.
 
 The index's own multivectors are pooled anew in each way and scored exactly, page by page,
 without FAISS, without BM25 and without document context: this is about the page vectors alone.
 Two figures a way, at 100 candidates: the share of the pages that answer a question, and the
-share of the ten best pages by exact MaxSim. Prints a Markdown table.
+share of the ten best pages by exact MaxSim.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.benchmark import Benchmark
 from eval.datasets import only_documents, read_questions
 from indexing.index import Index
+from retrieval.errors import InputError
 from retrieval.maxsim import maxsim
 from retrieval.pooling import PoolMethod, pool_page
 from retrieval.store import Store
@@ -38,20 +39,19 @@ _PAGES_AT_ONCE = 256
 Offsets = NDArray[np.int64]
 
 
-def main() -> None:
-    """Score all pages in every way, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("questions", type=Path)
-    parser.add_argument("-i", "--index", type=Path, required=True)
-    parser.add_argument("--documents", type=Path, help="only these documents and their questions")
-    options = parser.parse_args()
-    index = Index.open(options.index)
-    questions = [q for q in read_questions(options.questions) if q.scope == "corpus"]
+def measure_pooling(
+    questions_file: Path, index_folder: Path, listed: Path | None = None
+) -> Benchmark:
+    """One row a way of pooling; ``listed`` names a text file of documents to keep to."""
+    index = Index.open(index_folder)
+    questions = [q for q in read_questions(questions_file) if q.scope == "corpus"]
     documents = index.documents()
-    if options.documents:
-        questions, names = only_documents(questions, options.documents)
+    if listed:
+        questions, names = only_documents(questions, listed)
         documents = [document for document in documents if _named(document, names)]
-    with Store.open(options.index) as store:
+    if not questions:
+        raise InputError(f"{questions_file}: no question of scope corpus is left")
+    with Store.open(index_folder) as store:
         doc_ids = np.array([document["doc_id"] for document in documents], np.int64)
         offsets = store.pages.offsets_of_documents(doc_ids)
         right = [
@@ -62,16 +62,20 @@ def main() -> None:
         ]
         queries = index.encoder.encode_queries([question.text for question in questions])
         exact, pooled = _scores(store, offsets, queries)
-    print(f"{len(questions)} questions, {len(offsets)} pages, {_CANDIDATES} candidates")
-    print("| pooling | bytes a page (float32) | answering pages | exact top-10 |")
-    print("|---|---|---|---|")
     best = [offsets[np.argsort(-row, kind="stable")[:_BEST]] for row in exact]
+    rows = []
     for (method, k), scores in zip(WAYS, pooled, strict=True):
         found = [offsets[np.argsort(-row, kind="stable")[:_CANDIDATES]] for row in scores]
-        print(
-            f"| {method}, {k} | {k * index.encoder.dim * 4:,} "
-            f"| {_share(right, found):.3f} | {_share(best, found):.3f} |"
+        rows.append(
+            {
+                "pooling": f"{method}, {k}",
+                "bytes_a_page": k * index.encoder.dim * 4,
+                "answering_pages_found": _share(right, found),
+                "exact_top_10_found": _share(best, found),
+            }
         )
+    facts = {"questions": len(questions), "pages": len(offsets), "candidates": _CANDIDATES}
+    return Benchmark("pooling", rows, facts)
 
 
 def _named(document: Mapping[str, Any], names: Sequence[str]) -> bool:
@@ -106,7 +110,3 @@ def _scores(
             for row, query in enumerate(queries):
                 scores[row, block] = maxsim(query.vectors, query.weights, vectors, starts)
     return exact, pooled
-
-
-if __name__ == "__main__":
-    main()

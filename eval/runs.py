@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
-from os import cpu_count
 from pathlib import Path
 from typing import Any
 
 from eval.datasets import Question
+from eval.machine import machine
 from indexing.index import Index
 from retrieval.errors import InputError
 from retrieval.search import SearchMode
 from retrieval.types import Hit, SearchResult
 
 FORMAT = "folioscope-run/1"
-_VERSIONS = ("folioscope", "numpy", "faiss-cpu", "lancedb", "onnxruntime", "pymupdf", "ir-measures")
 _WITH_REGIONS = 10
 
 
@@ -49,23 +45,6 @@ class Run:
 
     header: Mapping[str, Any]
     answered: Mapping[str, Answered]
-
-
-def machine() -> dict[str, Any]:
-    """What a figure depends on, besides the code."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text("utf-8").splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        model = names[0] if names else model
-    return {
-        "cpu": model,
-        "cores": cpu_count(),
-        "platform": platform.platform(),
-        "python": sys.version.split()[0],
-        "versions": {name: version(name) for name in _VERSIONS},
-    }
 
 
 def read_run(path: Path) -> Run:

@@ -1,6 +1,6 @@
 """The FAISS index types of the coarse stage: which to take when, and how each is scored.
 
-Measured by ``python -m eval.bench_coarse``. Scalar codes scored one by one beat every
+Measured by ``folioscope bench coarse``. Scalar codes scored one by one beat every
 approximate type up to some hundred thousand vectors, because a question has many tokens and
 the scan reads the vectors once for all of them, while an inverted file or a graph is searched
 anew for every token. Beyond that, 4-bit product codes in an inverted file find pages, and
