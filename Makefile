@@ -3,13 +3,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format types layers bench samples system-packages clean
+.PHONY: help demo test test-models check lint format types layers bench samples system-packages clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
 ROOMS := retrieval indexing serving eval
 TYPED := $(ROOMS) $(wildcard folioscope.py)
 TEST_JOBS ?= 2
+MODELS_VENV ?= .venv-models
+TORCH ?= torch==2.13.0 torchvision==0.28.0
 # What an installation depends on: change one of these and the next target reinstalls.
 INSTALL_INPUTS := pyproject.toml setup.py $(wildcard retrieval/_maxsim.c)
 
@@ -52,6 +54,20 @@ demo: $(VENV)/.runtime ## Index data/documents (or DOCS=path), ask three questio
 
 test: check ## Install what the tests need; run every check and every test
 	$(BIN)/python -m pytest -n $(TEST_JOBS)
+
+# In an environment of their own: torch stays out of what everything else is tested in. From
+# PyPI torch brings CUDA along (3 GB); its CPU builds are at download.pytorch.org/whl/cpu.
+$(MODELS_VENV)/.models: $(INSTALL_INPUTS)
+	@[ -n "$(PYTHON)" ] || { echo 'No Python 3.11, 3.12 or 3.13 with venv was found.'; exit 1; }
+	@echo 'Installing torch and colpali-engine for the tests of visual encoders'
+	@$(PYTHON) -m venv $(MODELS_VENV)
+	@$(MODELS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@$(MODELS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-e '.[dev,colpali]'
+	@touch $@
+
+test-models: $(MODELS_VENV)/.models ## Tests of the visual encoders and of torch scoring (installs torch)
+	$(MODELS_VENV)/bin/python -m pytest -m models -n $(TEST_JOBS)
 
 check: system-packages lint types layers
 
@@ -97,6 +113,6 @@ system-packages:
 	fi
 
 clean: ## Remove the environment, caches, build and demo output
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) $(MODELS_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache demo-out demo-index bench-out test-artefacts retrieval/_maxsim*.so
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

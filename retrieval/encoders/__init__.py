@@ -16,4 +16,18 @@ def _text(argument: str) -> PageEncoder:
     return TextEncoder.load(argument)
 
 
+def _colpali(argument: str) -> PageEncoder:
+    from retrieval.encoders.colpali import ColpaliEncoder
+
+    return ColpaliEncoder.load(argument)
+
+
+def _http(argument: str) -> PageEncoder:
+    from retrieval.encoders.remote import RemoteEncoder
+
+    return RemoteEncoder.load(argument)
+
+
 register_encoder("text", _text)
+register_encoder("colpali", _colpali)
+register_encoder("http", _http)
