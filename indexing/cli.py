@@ -30,6 +30,10 @@ SetOption = Annotated[
 OcrOption = Annotated[str, typer.Option(help="auto, tesseract, rapidocr or off.")]
 RendererOption = Annotated[str, typer.Option(help="mupdf (AGPL) or pdfium (permissive).")]
 PasswordOption = Annotated[str | None, typer.Option(help="Opens locked PDFs.")]
+LimitOption = Annotated[
+    list[str] | None,
+    typer.Option("--limit", help="name=value, such as max_pages=50000; several times if need be."),
+]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Reading processes; all cores.")]
 
 
@@ -52,6 +56,7 @@ def build(
     renderer: RendererOption = "mupdf",
     password: PasswordOption = None,
     workers: WorkersOption = None,
+    limits: LimitOption = None,
     pooling: Annotated[
         str | None, typer.Option(help="Page vectors: kmeans, strips or mean. First time: kmeans.")
     ] = None,
@@ -86,7 +91,7 @@ def build(
     if pooling or page_vectors:
         pool = PoolSettings(pooling or "kmeans", page_vectors or 16)  # type: ignore[arg-type]  # checked above
     settings = BuildSettings(
-        intake=_intake(ocr, renderer, password, workers), pooling=pool, coarse=coarse
+        intake=_intake(ocr, renderer, password, workers, limits), pooling=pool, coarse=coarse
     )
     _add(Index.create(index, encoder=encoder, settings=settings), sources, metadata, pairs, as_json)
 
@@ -101,6 +106,7 @@ def add(
     renderer: RendererOption = "mupdf",
     password: PasswordOption = None,
     workers: WorkersOption = None,
+    limits: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add SOURCES to an existing index.
@@ -110,7 +116,7 @@ def add(
     from indexing.build import BuildSettings
     from indexing.index import Index
 
-    settings = BuildSettings(intake=_intake(ocr, renderer, password, workers))
+    settings = BuildSettings(intake=_intake(ocr, renderer, password, workers, limits))
     _add(Index.open(index, settings=settings), sources, metadata, pairs, as_json)
 
 
@@ -152,6 +158,8 @@ def status(
     """
     from dataclasses import asdict
 
+    from indexing.flags import in_sentence
+
     opened = _open(index)
     found = opened.status()
     rows = opened.documents() if documents else []
@@ -167,10 +175,13 @@ def status(
         f"coarse index: {found.coarse_kind}, {found.page_vectors} vectors, "
         f"{size(found.coarse_memory_bytes)} of memory; {size(found.disk_bytes)} on disk"
     )
-    for flag, count in sorted(found.flags.items()):
-        console.print(f"{count} document{'s' * (count != 1)}: {flag}")
+    for kind, flags in (("document", found.flags), ("page", found.page_flags)):
+        for flag, count in sorted(flags.items()):
+            line = f"{count} {kind}{'s' * (count != 1)}: {flag}, {in_sentence(flag)}"
+            console.print(line, markup=False, soft_wrap=True)
     for row in rows:
         line = f"{row['doc_id']:>6}  {row['pages']:>5} p.  {row['source']}"
+        line += f"  [{', '.join(row['flags'])}]" if row["flags"] else ""
         console.print(line, markup=False, soft_wrap=True)
     print_skipped(found.skipped)
 
@@ -230,15 +241,26 @@ def _open(index: Path) -> Index:
     return Index.open(index)
 
 
-def _intake(ocr: str, renderer: str, password: str | None, workers: int | None) -> IntakeSettings:
+def _intake(
+    ocr: str,
+    renderer: str,
+    password: str | None,
+    workers: int | None,
+    limits: list[str] | None,
+) -> IntakeSettings:
     from pydantic import ValidationError
 
-    from indexing.settings import IntakeSettings
+    from indexing.metadata import parse_pairs
+    from indexing.settings import LIMITS, IntakeSettings
     from retrieval.errors import InputError
 
     values: dict[str, object] = {"ocr": ocr, "renderer": renderer, "password": password}
     if workers:
         values["workers"] = workers
+    for name, value in parse_pairs(limits or []).items():
+        if name not in LIMITS:
+            raise InputError(f"--limit {name}: there is none; the limits are {', '.join(LIMITS)}")
+        values[name] = value
     try:
         return IntakeSettings.model_validate(values)
     except ValidationError as error:

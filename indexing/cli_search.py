@@ -144,6 +144,8 @@ def print_result(result: SearchResult, pictures: dict[int, Path]) -> None:
     """Hits for people: where, how sure, what it says there."""
     from rich.markup import escape
 
+    from indexing.flags import MEANINGS, in_sentence
+
     if not result.hits:
         console.print("nothing found")
     for hit in result.hits:
@@ -160,6 +162,11 @@ def print_result(result: SearchResult, pictures: dict[int, Path]) -> None:
             console.print(
                 f"    [dim]x {x0}-{x1} %, y {y0}-{y1} %, {region.score:.2f}[/dim]  {text}"
             )
+        for flag in hit.flags:
+            meaning = MEANINGS.get(flag)
+            if result.explain is not None or (meaning and meaning.verdict == "degraded"):
+                colour = "yellow" if meaning and meaning.verdict != "fine" else "dim"
+                console.print(f"    [{colour}]{escape(f'{flag}: {in_sentence(flag)}')}[/{colour}]")
         if result.explain is not None:
             shares = "  ".join(f"{name} {share:+.3f}" for name, share in hit.scores.items())
             console.print(f"    [dim]{shares}[/dim]")

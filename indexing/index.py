@@ -63,7 +63,8 @@ class IndexStatus:
     """What an index holds and what it takes.
 
     ``coarse_memory_bytes`` is what the coarse vectors take in memory while searching,
-    ``disk_bytes`` everything under the folder. ``flags`` counts documents by flag.
+    ``disk_bytes`` everything under the folder. ``flags`` counts documents by flag,
+    ``page_flags`` pages.
     """
 
     path: str
@@ -78,6 +79,7 @@ class IndexStatus:
     coarse_memory_bytes: int
     disk_bytes: int
     flags: Mapping[str, int]
+    page_flags: Mapping[str, int]
     skipped: tuple[SkippedSource, ...]
 
 
@@ -259,7 +261,11 @@ class Index:
         """Counts, sizes, the coarse index and its memory, and what was skipped."""
         searcher = self._open_searcher()
         manifest = searcher.store.manifest
-        flags = Counter(flag for row in searcher.store.documents.values() for flag in row.flags)
+        documents = searcher.store.documents.values()
+        flags = Counter(flag for row in documents for flag in row.own_flags)
+        page_flags: Counter[str] = Counter()
+        for row in documents:
+            page_flags.update(row.page_flags)
         return IndexStatus(
             path=str(self.path),
             generation=manifest.generation,
@@ -273,6 +279,7 @@ class Index:
             coarse_memory_bytes=searcher.coarse.memory_bytes,
             disk_bytes=sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file()),
             flags=dict(flags),
+            page_flags=dict(page_flags),
             skipped=tuple(SkippedSource(source, why) for source, _, why in manifest.skipped),
         )
 

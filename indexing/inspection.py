@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexing.settings import raise_limit
 from retrieval.errors import InputError
 
 PDF = "application/pdf"
@@ -102,8 +103,9 @@ class FileFacts:
     flags: tuple[str, ...]
 
 
-def inspect_file(path: Path) -> FileFacts:
-    """Read ``path`` once. Raises ``InputError`` if it cannot be a document."""
+def inspect_file(path: Path, max_mb: int = 4096) -> FileFacts:
+    """Read ``path`` once. Raises ``InputError`` if it cannot be a document, or is larger than
+    ``max_mb`` million bytes."""
     digest = hashlib.sha256()
     size = 0
     head = b""
@@ -111,6 +113,14 @@ def inspect_file(path: Path) -> FileFacts:
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "does not exist or is not a file"
             raise InputError(f"{path}: {what}; name a PDF or picture")
+        size = path.stat().st_size
+        if size > max_mb * 1_000_000:
+            wanted = size // 1_000_000 + 1
+            raise InputError(
+                f"{path}: the file has {wanted - 1} MB, the limit is {max_mb}; split it, or "
+                f"{raise_limit('max_file_mb', wanted)}"
+            )
+        size = 0
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 head = head or block[:_HEAD]

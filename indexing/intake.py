@@ -27,8 +27,8 @@ from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
 _MOST_DEATHS = 20
 # A document that begins with this many unreadable pages has none that can be read.
 _MOST_FAILURES = 200
-# Pages that spin until their limit may cost a document so much in all.
-_MOST_WASTED_SECONDS = 600.0
+# Text alone takes milliseconds: what takes this share of a page's time for it spins there too.
+_TEXT_SHARE = 1 / 16
 _REMEDY = "open it in its own program and save it anew, or leave it out"
 
 
@@ -150,30 +150,44 @@ def _ask(
             if not isinstance(worker.reply(settings.seconds_per_page), Finished):
                 raise TypeError("a worker sent more pages than asked for")
         except WorkerDiedError as death:
-            deaths += 1
-            wasted += time.monotonic() - began
             if not len(rest):
                 break
-            if deaths > _MOST_DEATHS or wasted > _MOST_WASTED_SECONDS:
-                raise InputError(
-                    f"{path}: reading page {rest[0] + 1} {death}, as did {deaths - 1} pages "
-                    f"before; {_REMEDY}"
-                ) from death
-            yield PageRead(_failed(rest[0]), f"reading it {death}")
+            deaths += 1
+            text = _text_of(worker, path, settings, rest[0])
+            wasted += time.monotonic() - began
+            yield text or _failed(rest[0], "page-failed", f"reading it {death}")
             rest = rest[1:]
+            if deaths > _MOST_DEATHS or wasted > settings.wasted_seconds:
+                # What was read is kept; the document has had its share of time.
+                for number in rest:
+                    yield _failed(number, "page-skipped", f"reading the pages before {death}")
+                return
 
 
-def _failed(number: int) -> PageContent:
-    """What stands for a page that no parser survived."""
-    return PageContent(
+def _text_of(worker: Worker, path: Path, settings: IntakeSettings, number: int) -> PageRead | None:
+    """The text layer of a page that the worker died of: mostly it was drawing that failed."""
+    seconds = max(1.0, settings.seconds_per_page * _TEXT_SHARE)
+    try:
+        worker.ask(ReadPages(path, settings, range(number, number + 1), False, text_only=True))
+        answer = worker.reply(seconds)
+        worker.reply(seconds)
+    except WorkerDiedError:
+        return None
+    return answer if isinstance(answer, PageRead) and len(answer.content.words) else None
+
+
+def _failed(number: int, flag: str, trouble: str) -> PageRead:
+    """What stands for a page that no parser survived, or that was not tried."""
+    content = PageContent(
         number=number,
         label=str(number + 1),
         width=612.0,
         height=792.0,
         words=PageWords.empty(),
         text_source="none",
-        flags=("page-failed",),
+        flags=(flag,),
     )
+    return PageRead(content, trouble)
 
 
 def describe(

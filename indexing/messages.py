@@ -26,12 +26,16 @@ class Describe:
 
 @dataclass(frozen=True, slots=True)
 class ReadPages:
-    """Ask for the pages ``numbers``, one ``PageRead`` each, then ``Finished``."""
+    """Ask for the pages ``numbers``, one ``PageRead`` each, then ``Finished``.
+
+    With ``text_only`` nothing is drawn: what is asked of a page that could not be drawn.
+    """
 
     path: Path
     settings: IntakeSettings
     numbers: range
     want_image: bool
+    text_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,9 @@ def describe_file(
 ) -> DocumentInfo:
     """What ``path`` is, without reading its pages. Raises ``InputError`` if it is unusable."""
     path = path.absolute()
-    facts = inspect_file(path)
+    facts = inspect_file(path, settings.max_file_mb)
     with open_document(path, facts.media_type, settings) as document:
-        return _info(path, facts, document, metadata)
+        return _info(path, facts, document, metadata, settings.max_pages)
 
 
 def _info(
@@ -47,16 +47,18 @@ def _info(
     facts: FileFacts,
     document: OpenDocument,
     metadata: Mapping[str, MetadataValue],
+    max_pages: int,
 ) -> DocumentInfo:
+    cut = ("pages-cut",) if document.pages > max_pages else ()
     return DocumentInfo(
         source=str(path),
         sha256=facts.sha256,
         media_type=facts.media_type,
         title=document.title,
-        pages=document.pages,
+        pages=min(document.pages, max_pages),
         bytes=facts.bytes,
         metadata=dict(metadata),
-        flags=(*facts.flags, *document.flags),
+        flags=(*facts.flags, *document.flags, *cut),
     )
 
 
@@ -86,22 +88,32 @@ def read_page(
     settings: IntakeSettings,
     *,
     want_image: bool,
+    text_only: bool = False,
 ) -> PageRead:
-    """Page ``number`` with its words; what failed on it is in its flags."""
+    """Page ``number`` with its words; what failed on it is in its flags.
+
+    With ``text_only`` nothing is drawn, and the page is flagged as one that cannot be.
+    """
     faults = Faults()
     attempt = faults.attempt
     width, height = attempt(lambda: document.size(number), (612.0, 792.0), "size-unknown")
     layer = attempt(lambda: document.words(number), PageWords.empty(), "text-failed")
     words, source = layer, "layer" if len(layer) else "none"
     image: Image | None = None
-    reading = settings.ocr != "off" and _needs_ocr(document, number, layer, media_type, faults)
+    reading = False
+    if text_only:
+        faults.flags.append("render-failed")
+    elif settings.ocr != "off":
+        reading = _needs_ocr(document, number, layer, media_type, faults)
     # A picture, or a page whose text failed, is rendered in any case: whether anything can be
     # read of it is known only then.
-    if reading or want_image or media_type != PDF or "text-failed" in faults.flags:
+    drawing = reading or want_image or media_type != PDF or "text-failed" in faults.flags
+    if drawing and not text_only:
         image = render(document, path, media_type, number, settings, faults)
     if reading and image is not None and not is_blank(image):
         words, source = _read_picture(image, layer, settings, faults)
-    flags = [*faults.flags, *document.page_flags(number)]
+    more = attempt(lambda: document.page_flags(number), (), "page-damaged")
+    flags = [*faults.flags, *more]
     unreadable = not len(words) and image is None and bool(faults.reason)
     content = PageContent(
         number=number,

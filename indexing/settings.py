@@ -16,6 +16,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+LIMITS = (
+    "max_file_mb",
+    "max_pages",
+    "max_picture_megapixels",
+    "max_pixels",
+    "seconds_per_page",
+    "wasted_seconds",
+    "worker_memory_mb",
+)
+
+
+def raise_limit(name: str, value: float) -> str:
+    """The remedy where a limit is in the way: "raise max_pages (--limit max_pages=40000)"."""
+    return f"raise {name} (--limit {name}={value:g})"
+
+
 class IntakeSettings(BaseModel):
     """Limits and choices for reading one source; unknown keys are refused."""
 
@@ -25,9 +41,16 @@ class IntakeSettings(BaseModel):
     renderer: RendererChoice = "mupdf"
     # 200 dpi is where both OCR engines stop gaining on 10-point print.
     ocr_dpi: int = Field(default=200, ge=72, le=600)
+    # Limits. What goes beyond one is refused or cut, and the message names the limit.
+    max_file_mb: int = Field(default=4096, ge=1)
+    max_pages: int = Field(default=20_000, ge=1)
+    # A frame beyond this is a decompression bomb or a map; 24,000 x 16,000 still passes.
+    max_picture_megapixels: int = Field(default=400, ge=1)
     # Rendering above this many pixels lowers the dpi; pictures above it are scaled down for OCR.
     max_pixels: int = Field(default=40_000_000, ge=1_000_000)
     seconds_per_page: float = Field(default=120.0, gt=0)
+    # Pages that spin until their limit may cost a document so much in all.
+    wasted_seconds: float = Field(default=600.0, gt=0)
     worker_memory_mb: int = Field(default=4096, ge=512)
     workers: int = Field(default_factory=cores, ge=1, le=256)
     password: str | None = None

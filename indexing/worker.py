@@ -70,6 +70,7 @@ def _answer(connection: Connection, request: Request) -> None:
                 connection.send(image)
                 return
             for number in request.numbers:
+                _allow_processor_time(request.settings.seconds_per_page)
                 page = reading.read_page(
                     document,
                     request.path,
@@ -77,6 +78,7 @@ def _answer(connection: Connection, request: Request) -> None:
                     number,
                     request.settings,
                     want_image=request.want_image,
+                    text_only=request.text_only,
                 )
                 connection.send(page)
         connection.send(Finished())
@@ -89,6 +91,17 @@ def _answer(connection: Connection, request: Request) -> None:
         traceback.print_exc()
         message = f"{request.path}: unexpected {error!r} while reading it; please report it"
         connection.send(Refused(FolioscopeError(message)))
+
+
+def _allow_processor_time(seconds: float) -> None:
+    """End this process when a page takes more than ``seconds`` of the processor, even if the
+    parent that should end it is stopped."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    spent = own.ru_utime + own.ru_stime
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    with contextlib.suppress(ValueError, OSError):
+        # Whole seconds; OCR may keep two threads busy.
+        resource.setrlimit(resource.RLIMIT_CPU, (int(spent + 2 * seconds) + 2, most))
 
 
 def main() -> None:

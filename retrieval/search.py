@@ -330,7 +330,7 @@ class Searcher:
             page=record.number,
             label=record.label,
             metadata=document.metadata,
-            flags=record.flags,
+            flags=tuple(dict.fromkeys((*document.own_flags, *record.flags))),
             regions=regions,
             snippet=" ".join(text.split())[:_SNIPPET],
             size=(record.width, record.height),

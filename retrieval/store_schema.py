@@ -94,7 +94,11 @@ class PageRow:
 
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
-    """One source as the index knows it. ``pages`` counts the pages that were stored."""
+    """One source as the index knows it. ``pages`` counts the pages that were stored.
+
+    ``flags`` are the document's own words ("repaired") and those of its pages with their
+    number ("cut-off:2").
+    """
 
     doc_id: int
     source: str
@@ -106,6 +110,17 @@ class DocumentRow:
     metadata: Mapping[str, MetadataValue]
     flags: tuple[str, ...]
     context: str
+
+    @property
+    def own_flags(self) -> tuple[str, ...]:
+        """The flags that are about the document as a whole."""
+        return tuple(flag for flag in self.flags if ":" not in flag)
+
+    @property
+    def page_flags(self) -> dict[str, int]:
+        """On how many of its pages each flag stands."""
+        counted = (flag.rpartition(":") for flag in self.flags if ":" in flag)
+        return {name: int(count) for name, _, count in counted}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -297,8 +312,11 @@ def clean_metadata(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataV
     }
 
 
-def encode_document(doc_id: int, info: DocumentInfo, pages: int, context: str) -> DocumentRow:
-    """The stored form of a source of which ``pages`` pages were written."""
+def encode_document(
+    doc_id: int, info: DocumentInfo, pages: int, context: str, page_flags: Mapping[str, int]
+) -> DocumentRow:
+    """The stored form of a source of which ``pages`` pages were written; ``page_flags`` says
+    on how many of them each flag stands."""
     return DocumentRow(
         doc_id=doc_id,
         source=clean_text(info.source),
@@ -308,7 +326,7 @@ def encode_document(doc_id: int, info: DocumentInfo, pages: int, context: str) -
         pages=pages,
         bytes=info.bytes,
         metadata=clean_metadata(info.metadata),
-        flags=tuple(info.flags),
+        flags=(*info.flags, *(f"{flag}:{count}" for flag, count in sorted(page_flags.items()))),
         context=clean_text(context),
     )
 

@@ -7,6 +7,7 @@ writer sweeps away, whether this one ended by an exception or by a power cut.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -168,14 +169,16 @@ class StoreWriter:
         doc_id = self._next_doc_id
         self._next_doc_id += 1
         count = 0
+        flags: Counter[str] = Counter()
         try:
             for row in pages:
                 self._add_page(doc_id, row)
+                flags.update(row.content.flags)
                 count += 1
         except BaseException:
             self._discard_pages(doc_id)
             raise
-        document = encode_document(doc_id, info, count, context)
+        document = encode_document(doc_id, info, count, context, flags)
         self._documents[doc_id] = document
         self._new_documents[doc_id] = document
         self._skipped.pop(info.source, None)

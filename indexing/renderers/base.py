@@ -99,7 +99,7 @@ def open_document(path: Path, media_type: str, settings: IntakeSettings) -> Open
     if media_type != PDF:
         from indexing.renderers.pictures import PictureDocument
 
-        return PictureDocument(path, media_type)
+        return PictureDocument(path, media_type, settings.max_picture_megapixels)
     from indexing.renderers.pdfium import PdfiumDocument
 
     if settings.renderer == "pdfium":

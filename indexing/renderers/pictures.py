@@ -13,12 +13,10 @@ from PIL import ImageCms, ImageFile, ImageOps
 
 from indexing.inspection import TGA
 from indexing.renderers.base import Image, opening
+from indexing.settings import raise_limit
 from retrieval.errors import InputError
 from retrieval.types import PageWords
 
-# A frame beyond this is a decompression bomb or a map; 24,000 x 16,000 still passes.
-_MOST_PIXELS = 400_000_000
-_MOST_FRAMES = 5_000
 _ORIENTATION = 0x0112
 
 # Pillow is let try the decoder of the type that the bytes show and no other: some of its
@@ -45,31 +43,38 @@ _FORMATS: dict[str, tuple[str, ...]] = {
 class PictureDocument:
     """An ``OpenDocument`` over Pillow. Turned as its EXIF orientation says."""
 
-    def __init__(self, path: Path, media_type: str) -> None:
+    def __init__(self, path: Path, media_type: str, max_megapixels: int) -> None:
         self._path, self._formats = path, _FORMATS[media_type]
+        self._most = max_megapixels
         self._picture: Any = self._open()
         with opening(path, "the picture"):
             frames = int(getattr(self._picture, "n_frames", 1))
         if media_type == "image/jpeg":
             frames = 1  # the further frames of an MPO are other exposures of the same view
-        self._frames = min(frames, _MOST_FRAMES)
-        self._flags = ("frames-cut",) if frames > _MOST_FRAMES else ()
+        self._frames = frames
         self._cut: set[int] = set()
 
     def _open(self) -> Any:
-        Pillow.MAX_IMAGE_PIXELS = _MOST_PIXELS
+        Pillow.MAX_IMAGE_PIXELS = self._most * 1_000_000
         with opening(self._path, "the picture"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 picture: Any = Pillow.open(self._path, formats=self._formats)
             except Pillow.DecompressionBombError as error:
-                raise _too_large(self._path) from error
+                raise self._too_large() from error
         width, height = picture.size
         if min(width, height) < 1:
             raise InputError(f"{self._path}: the picture has no pixels; fetch or export it again")
-        if width * height > _MOST_PIXELS:
-            raise _too_large(self._path)
+        if width * height > self._most * 1_000_000:
+            raise self._too_large(width * height)
         return picture
+
+    def _too_large(self, pixels: int = 0) -> InputError:
+        wanted = max(2 * self._most, pixels // 1_000_000 + 1)
+        return InputError(
+            f"{self._path}: the picture claims more than {self._most} million pixels; scale it "
+            f"down, or {raise_limit('max_picture_megapixels', wanted)}"
+        )
 
     @property
     def pages(self) -> int:
@@ -81,7 +86,7 @@ class PictureDocument:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        return self._flags
+        return ()
 
     def label(self, number: int) -> str:
         return str(number + 1)
@@ -169,13 +174,6 @@ class PictureDocument:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _too_large(path: Path) -> InputError:
-    return InputError(
-        f"{path}: the picture claims more than {_MOST_PIXELS // 1_000_000} million pixels; "
-        "scale it down"
-    )
 
 
 def _orientation(picture: Any) -> int:

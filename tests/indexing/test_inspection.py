@@ -62,6 +62,14 @@ def test_a_name_that_lies_is_noted_and_does_not_matter(
     assert (facts.media_type, facts.flags) == ("image/png", flags)
 
 
+def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.pdf"
+    with path.open("wb") as file:
+        file.truncate(3_000_001)
+    with pytest.raises(InputError, match=r"3 MB, the limit is 2; .*--limit max_file_mb=4"):
+        inspect_file(path, max_mb=2)
+
+
 def test_a_pdf_may_begin_with_some_rubbish(tmp_path: Path) -> None:
     path = tmp_path / "mail.pdf"
     path.write_bytes(b"X-Header: rubbish\r\n" * 20 + samples.pdf(["one"]))

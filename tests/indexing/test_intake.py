@@ -28,6 +28,13 @@ def workers() -> Iterator[IntakeWorkers]:
         yield shared
 
 
+CRASH_WHEN_DRAWN = """
+import os, pymupdf
+draw = pymupdf.Page.get_pixmap
+pymupdf.Page.get_pixmap = lambda page, **how: os.abort() if page.number == 1 else draw(page, **how)
+"""
+
+
 def written(tmp_path: Path, content: bytes, name: str = "a.pdf") -> Path:
     path = tmp_path / name
     path.write_bytes(content)
@@ -114,6 +121,45 @@ def test_a_page_that_takes_too_long_costs_itself_only(tmp_path: Path) -> None:
     assert [page.flags for page in pages] == [(), ("page-failed",), ()]
 
 
+def test_the_text_of_a_page_that_cannot_be_drawn_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The worker draws pages with a library that crashes on the second one.
+    (tmp_path / "sitecustomize.py").write_text(CRASH_WHEN_DRAWN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    path = written(tmp_path, samples.pdf(["first", "second", "third"]))
+    with IntakeWorkers(IntakeSettings(workers=1, ocr="off")) as workers:
+        pages = list(workers.read_pages(path, want_image=True))
+    assert texts(iter(pages)) == ["first", "second", "third"]
+    assert [page.flags for page in pages] == [(), ("render-failed",), ()]
+
+
+def test_a_document_that_spins_keeps_what_was_read(tmp_path: Path) -> None:
+    path = written(tmp_path, samples.endless_pdf(4, endless=1))
+    settings = IntakeSettings(workers=1, ocr="off", seconds_per_page=1.0, wasted_seconds=0.5)
+    with IntakeWorkers(settings) as workers:
+        pages = list(workers.read_pages(path))
+    assert [page.words.text() for page in pages] == ["page 0", "", "", ""]
+    assert [page.flags[:1] for page in pages] == [
+        (),
+        ("page-failed",),
+        ("page-skipped",),
+        ("page-skipped",),
+    ]
+
+
+def test_pages_beyond_the_limit_are_cut_and_said(tmp_path: Path) -> None:
+    path = written(tmp_path, samples.pdf(["first", "second", "third"]))
+    info = describe(path, IntakeSettings(max_pages=2))
+    assert (info.pages, info.flags) == (2, ("pages-cut",))
+
+
+def test_a_page_with_errors_says_so(workers: IntakeWorkers, tmp_path: Path) -> None:
+    broken = samples.raw_pages([samples.show("whole"), samples.show("torn") + b" /Gone gs ]"])
+    pages = list(workers.read_pages(written(tmp_path, broken)))
+    assert [page.flags for page in pages] == [(), ("page-damaged",)]
+
+
 def test_a_document_whose_only_page_takes_too_long_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, samples.endless_pdf(1, endless=0))
     settings = IntakeSettings(workers=1, ocr="off", seconds_per_page=1.5)
@@ -131,7 +177,7 @@ def test_a_worker_that_crashes_is_replaced_and_costs_one_page(
 ) -> None:
     path = written(tmp_path, samples.endless_pdf(3, endless=1))
     before = set(children())
-    with IntakeWorkers(IntakeSettings(workers=1, ocr="off")) as workers:
+    with IntakeWorkers(IntakeSettings(workers=1, ocr="off", seconds_per_page=16)) as workers:
         pages = workers.read_pages(path)
         assert next(pages).words.text() == "page 0"
         # Page 1 has no end: whenever the fault strikes, it strikes there.

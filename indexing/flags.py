@@ -1,0 +1,60 @@
+"""What intake says about a file or page in machine words, and what each word means.
+
+Flags travel with the page: into the index, into every hit, into answers. A verdict sums them
+up: ``fine``, ``repaired`` (all is there, by another way than usual), ``degraded`` (something
+that the source shows is missing from what was read) or ``refused`` (nothing was read).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Verdict = Literal["fine", "repaired", "degraded", "refused"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a flag does to the verdict, and what it says to a person."""
+
+    verdict: Verdict
+    says: str
+
+
+MEANINGS: dict[str, Meaning] = {
+    # the file
+    "misnamed": Meaning("fine", "its name does not fit its content"),
+    "repaired": Meaning("repaired", "the file is damaged; what could be found in it was put back"),
+    "opened-by-pdfium": Meaning("repaired", "damaged; only the second library could open it"),
+    "pages-missing": Meaning("degraded", "it has fewer pages than it says"),
+    "pages-cut": Meaning("degraded", "only its first pages were read; the limit is max_pages"),
+    # the page
+    "page-failed": Meaning("degraded", "reading the page crashed or took too long; it is empty"),
+    "page-skipped": Meaning("degraded", "not tried: earlier pages took all of the file's time"),
+    "size-unknown": Meaning("degraded", "the page does not say its size"),
+    "text-failed": Meaning("degraded", "the page's text layer cannot be read"),
+    "render-failed": Meaning("degraded", "the page cannot be drawn"),
+    "ocr-failed": Meaning("degraded", "the page's picture was not read: OCR failed"),
+    "cut-off": Meaning("degraded", "the picture ends early; what is below is missing"),
+    "page-damaged": Meaning("degraded", "the page has errors; parts of it may be missing"),
+    "rendered-by-poppler": Meaning("repaired", "drawn by poppler, as the first library failed"),
+    "rendered-by-pdfium": Meaning("repaired", "drawn by pdfium, as the first library failed"),
+    "text-layer-unreadable": Meaning("repaired", "the text layer is gibberish; read by OCR"),
+    "label-unknown": Meaning("fine", "the page's own number cannot be read"),
+    "outline-unknown": Meaning("fine", "the document's outline cannot be read"),
+    "pictures-unknown": Meaning("fine", "the pictures on the page cannot be listed"),
+}
+
+
+def verdict_of(flags: Iterable[str]) -> Verdict:
+    """The worst that ``flags`` say; a flag that is not known here says nothing."""
+    found = [MEANINGS[flag].verdict for flag in flags if flag in MEANINGS]
+    return max(found, key=VERDICTS.index, default="fine")
+
+
+def in_sentence(flag: str) -> str:
+    """What ``flag`` means, for people; the flag itself if it is not known here."""
+    meaning = MEANINGS.get(flag)
+    return meaning.says if meaning else flag
