@@ -112,7 +112,7 @@ def read_page(
         image = render(document, path, media_type, number, settings, faults)
     if reading and image is not None and not is_blank(image):
         words, source = _read_picture(image, layer, settings, faults)
-    more = attempt(lambda: document.page_flags(number), (), "page-damaged")
+    more: tuple[str, ...] = attempt(lambda: document.page_flags(number), (), "page-damaged")
     flags = [*faults.flags, *more]
     unreadable = not len(words) and image is None and bool(faults.reason)
     content = PageContent(
