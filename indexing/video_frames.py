@@ -28,7 +28,7 @@ from indexing.video_changes import (
 _LAG = 0.25
 _RESTS = 0.4
 # How long ago a kept frame may have been seen to be recognised, and how many are remembered.
-_RECALL_SECONDS = 2.0
+_RECALL_SECONDS = 1.25
 _REMEMBERED = 4
 
 
