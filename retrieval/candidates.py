@@ -1,7 +1,7 @@
 """Stage one: about a hundred pages worth reading from disk.
 
 Three sources propose pages: the coarse vectors, BM25 over page text, and the pages of the
-documents that the question seems to name. The proposals are ranked as the final ranking
+documents that the question seems to name. All proposals are ranked as the final ranking
 would rank them, with the coarse score in the place of exact late interaction, and cut.
 A filter narrows every source before its cut.
 """
@@ -128,20 +128,30 @@ def find_candidates(
     page_ids, scores = coarse.candidates(
         query.vectors, query.weights, settings.coarse_pool, allowed_ids
     )
+    offsets = directory.offsets_of(page_ids)
+    proposed = [lexical.offsets]
     named = lexical.best_documents(settings.best_documents)
     if len(named) and settings.pages_of_best_documents and len(directory) > len(page_ids):
         theirs = directory.page_ids[directory.offsets_of_documents(named)]
-        more_ids, more_scores = coarse.candidates(
+        best_ids, _ = coarse.candidates(
             query.vectors, query.weights, settings.pages_of_best_documents, theirs
         )
-        page_ids = np.concatenate((page_ids, more_ids))
-        scores = np.concatenate((scores, more_scores))
-    offsets = directory.offsets_of(page_ids)
+        proposed.append(directory.offsets_of(best_ids))
+    # Whoever proposed a page, its own vectors speak for it: a stand-in for the pages that only
+    # BM25 or the document proposed would decide which of them are read.
+    others = np.setdiff1d(np.concatenate(proposed), offsets)
+    others = others[others >= 0]
+    other_ids, other_scores = coarse.candidates(
+        query.vectors, query.weights, len(others), directory.page_ids[others]
+    )
+    offsets = np.concatenate((offsets, directory.offsets_of(other_ids)))
+    scores = np.concatenate((scores, other_scores))
     live = offsets >= 0
     offsets, first = np.unique(offsets[live], return_index=True)
     scores = scores[live][first]
+    # Pages without vectors.
     floor = float(scores.min()) if len(scores) else 0.0
-    pool = np.union1d(offsets, lexical.offsets)
+    pool = np.union1d(offsets, others)
     late = lookup(offsets, scores, pool, floor) * np.float32(settings.coarse_weight)
     fused = lexical.lanes(store, pool, late).fused(weights)
     best = order(fused, directory.page_ids[pool], settings.candidates)
