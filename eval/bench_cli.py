@@ -173,14 +173,99 @@ def load(
     _show(found, out, as_json)
 
 
-def _show(found: Benchmark, out: Path | None, as_json: bool) -> None:
+@app.command()
+def scale(
+    pages: Annotated[
+        list[int] | None, typer.Option(min=100, help="Collection size; several times.")
+    ] = None,
+    patches: Annotated[float, typer.Option(min=1, help="Patches a page, on average.")] = 128,
+    vectors: Annotated[int, typer.Option(min=1, help="Pooled vectors a page.")] = 16,
+    questions: Annotated[int, typer.Option(min=1, help="Questions timed.")] = 200,
+    exhaustive: Annotated[
+        int, typer.Option(min=0, help="Questions also scored against every page.")
+    ] = 20,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Keep the collection here, and go on with one that is here."),
+    ] = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Latency, memory, disk and recall of a made-up collection of any size.
+
+    A page takes 21 KB of disk and a millisecond to make. Without --folder everything is removed
+    at the end.
+
+    Example:  folioscope bench scale --pages 10000 --pages 100000
+    """
+    from eval.bench_scale import ScaleSettings, measure_scale
+    from eval.synthetic.build import CollectionSpec
+
+    settings = ScaleSettings(
+        CollectionSpec(patches, vectors),
+        questions,
+        exhaustive,
+        folder.absolute() if folder else None,
+    )
+    with notes.status("making words") as status:
+        found = measure_scale(
+            pages or [10_000],
+            settings,
+            lambda what, at: status.update(f"{what}: {at:,} pages"),
+        )
+    _show(found, out, as_json, upright=True)
+
+
+@app.command()
+def statistics(
+    index: IndexOption,
+    questions: Annotated[
+        Path | None, typer.Argument(help="Questions to it; the development half is used.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Write the statistics into this .npz file.")
+    ] = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What made-up collections take from real pages, measured on an index of the text encoder.
+
+    Moments, spectra and counts only: nothing of any page's content is kept.
+    """
+    from eval.synthetic.measure import measure_statistics
+    from eval.synthetic.report import compared
+
+    with notes.status("measuring"):
+        found = measure_statistics(index, questions)
+    if write is not None:
+        found.write(write)
+    _show(compared(found), out, as_json)
+
+
+def _show(found: Benchmark, out: Path | None, as_json: bool, *, upright: bool = False) -> None:
     kept = found.keep(out) if out is not None else None
     if as_json:
         print_json(found.document())
         return
-    print_table(found)
+    print_table(turned(found) if upright else found)
     if kept is not None:
         notes.print(f"kept in {kept}", markup=False, highlight=False)
+
+
+def turned(found: Benchmark) -> Benchmark:
+    """The same table with a line for each figure, where there are too many for one line."""
+    from eval.benchmark import Benchmark
+
+    first, *names = found.rows[0]
+    lines = [
+        {first: name.replace("_", " "), **{f"{row[first]:,}": row.get(name) for row in found.rows}}
+        for name in names
+    ]
+    growth = found.facts.get("growth", {})
+    if growth:
+        for line, name in zip(lines, names, strict=True):
+            line["grows as pages ^"] = growth.get(name)
+    return Benchmark(found.name, lines, found.facts)
 
 
 def print_table(found: Benchmark) -> None:
