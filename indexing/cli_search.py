@@ -105,6 +105,7 @@ def _hit(hit: Hit, pictures: dict[int, Path]) -> dict[str, Any]:
         "title": hit.title,
         "page": hit.page,
         "label": hit.label,
+        "times": [hit.times.start, hit.times.end] if hit.times else None,
         "metadata": dict(hit.metadata),
         "flags": list(hit.flags),
         "regions": [asdict(region) for region in hit.regions],
@@ -151,6 +152,8 @@ def print_result(result: SearchResult, pictures: dict[int, Path]) -> None:
     for hit in result.hits:
         name = escape(Path(hit.source).name)
         label = "" if hit.label == str(hit.page + 1) else f' (labelled "{escape(hit.label)}")'
+        if hit.times:
+            label = f", {escape(hit.label)}"
         console.print(
             f"[bold]{hit.rank:>2}. {name}[/bold], page {hit.page + 1}{label}"
             f"  [cyan]{hit.score:.3f}[/cyan]",

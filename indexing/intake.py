@@ -21,7 +21,7 @@ from indexing.renderers.base import Image
 from indexing.sandbox import Worker, WorkerDiedError, WorkerPool
 from indexing.settings import IntakeSettings
 from retrieval.errors import InputError
-from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
+from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords, TimeRange
 
 # A parser that dies this often in one document is not going to recover.
 _MOST_DEATHS = 20
@@ -86,11 +86,17 @@ class IntakeWorkers:
         with self._pool.lease() as worker:
             yield from _read(worker, path, self._settings, pages, want_image)
 
-    def render_page(self, path: Path, number: int, *, dpi: int) -> Image:
-        """The picture of a page, ``[h, w, 3] uint8`` RGB. Raises ``InputError``."""
+    def render_page(
+        self, path: Path, number: int, *, dpi: int, times: TimeRange | None = None
+    ) -> Image:
+        """The picture of a page, ``[h, w, 3] uint8`` RGB. Raises ``InputError``.
+
+        ``times``, what the index says of a page of a recording, spares looking through it.
+        """
+        moment = None if times is None else times.frame
         with self._pool.lease() as worker:
             try:
-                worker.ask(Render(path, self._settings, number, dpi))
+                worker.ask(Render(path, self._settings, number, dpi, moment))
                 answer = worker.reply(self._settings.seconds_per_page)
             except WorkerDiedError as death:
                 raise InputError(

@@ -40,12 +40,13 @@ class ReadPages:
 
 @dataclass(frozen=True, slots=True)
 class Render:
-    """Ask for one page's picture."""
+    """Ask for one page's picture. ``moment`` (seconds) says which frame of a recording it is."""
 
     path: Path
     settings: IntakeSettings
     number: int
     dpi: int
+    moment: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

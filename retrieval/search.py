@@ -334,6 +334,7 @@ class Searcher:
             regions=regions,
             snippet=" ".join(text.split())[:_SNIPPET],
             size=(record.width, record.height),
+            times=record.times,
         )
 
     def _explain(

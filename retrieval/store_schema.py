@@ -14,7 +14,7 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from retrieval.types import (
     MetadataValue,
     PageContent,
     PageWords,
+    TimeRange,
 )
 
 PAGES = pa.schema(
@@ -142,6 +143,7 @@ class PageRecord:
     text_source: str
     outline: str
     flags: tuple[str, ...]
+    times: TimeRange | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,8 +245,11 @@ def quantise_boxes(boxes: FloatArray) -> NDArray[np.uint16]:
 
 def _pack_content(content: PageContent, patch_boxes: FloatArray) -> bytes:
     words = content.words
+    # Only recordings have the key: pages of indexes from before it read back as they are.
+    times = {"times": astuple(content.times)} if content.times else {}
     head = json.dumps(
         {
+            **times,
             "label": content.label,
             "size": [content.width, content.height],
             "source": content.text_source,
@@ -291,6 +296,7 @@ def decode_content(page_id: int, doc_id: int, number: int, data: bytes) -> PageR
             text_source=head["source"],
             outline=head["outline"],
             flags=tuple(head["flags"]),
+            times=TimeRange(*head["times"]) if "times" in head else None,
         )
     except (zlib.error, struct.error, ValueError, KeyError, TypeError) as error:
         raise StorageError(

@@ -47,6 +47,16 @@ class PageWords:
         return "".join(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """When a page of a recording is on the screen: from ``start`` to ``end``, in seconds from
+    the recording's first moment. ``frame`` is the moment whose picture is the page."""
+
+    start: float
+    end: float
+    frame: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PageContent:
     """One page as intake hands it on, before any encoder has seen it.
@@ -56,6 +66,7 @@ class PageContent:
     for images. ``image`` is ``[h, w, 3] uint8`` RGB, or None when the encoder reads words
     only. ``text_source`` is ``layer``, ``ocr:tesseract``, ``ocr:rapidocr`` or ``none``.
     ``flags`` are machine words such as ``repaired``, ``rendered-by-poppler``, ``ocr-failed``.
+    ``times`` is set for pages of recordings.
     """
 
     number: int
@@ -67,6 +78,7 @@ class PageContent:
     image: NDArray[np.uint8] | None = None
     outline: str = ""
     flags: tuple[str, ...] = ()
+    times: TimeRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +134,8 @@ class Region:
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One page found. ``score`` orders the hits; ``scores`` holds each lane's share; ``size``
-    is the page's width and height in points (a picture's in pixels)."""
+    is the page's width and height in points (a picture's in pixels); ``times`` says when a
+    page of a recording is shown."""
 
     rank: int
     score: float
@@ -138,6 +151,7 @@ class Hit:
     regions: tuple[Region, ...]
     snippet: str = ""
     size: tuple[float, float] = (0.0, 0.0)
+    times: TimeRange | None = None
 
 
 @dataclass(frozen=True, slots=True)

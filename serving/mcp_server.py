@@ -48,7 +48,7 @@ def make_server(path: Path) -> MCPServer:
         with _told():
             found = index.search(question, k, filter=filter, doc=doc_id)
         wanted = {"rank", "score", "doc_id", "name", "title", "page_id", "page", "label", "flags"}
-        wanted |= {"metadata", "regions", "snippet"}
+        wanted |= {"metadata", "regions", "snippet", "times"}
         return [HitOut.of(hit, "default").model_dump(include=wanted) for hit in found.hits]
 
     @server.tool()

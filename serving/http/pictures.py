@@ -15,7 +15,7 @@ from indexing.intake import IntakeWorkers
 from indexing.settings import IntakeSettings
 from retrieval.errors import InputError
 from retrieval.heatmap import tint
-from retrieval.store_schema import DocumentRow
+from retrieval.store_schema import DocumentRow, PageRecord
 from retrieval.types import Box, FloatArray
 from serving.http.problems import Problem
 
@@ -44,11 +44,11 @@ class Pictures:
         """End the workers."""
         self._workers.close()
 
-    def page(self, row: DocumentRow, number: int, width: int, tag: str) -> bytes:
+    def page(self, row: DocumentRow, record: PageRecord, width: int, tag: str) -> bytes:
         """The page, ``width`` pixels wide at most, as WebP."""
-        return self._remembered(tag, lambda: _webp(_fit(self._render(row, number), width)))
+        return self._remembered(tag, lambda: _webp(_fit(self._render(row, record), width)))
 
-    def crop(self, row: DocumentRow, number: int, box: Box, width: int, tag: str) -> bytes:
+    def crop(self, row: DocumentRow, record: PageRecord, box: Box, width: int, tag: str) -> bytes:
         """A part of the page, as WebP. Raises ``Problem`` 422 for a box that is none."""
         x0, y0, x1, y1 = box
         if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1) or min(x1 - x0, y1 - y0) < _SMALLEST_CROP:
@@ -57,7 +57,7 @@ class Pictures:
             )
 
         def make() -> bytes:
-            page = self._render(row, number)
+            page = self._render(row, record)
             w, h = page.size
             part = page.crop((int(x0 * w), int(y0 * h), int(x1 * w) + 1, int(y1 * h) + 1))
             return _webp(_fit(part, width))
@@ -89,9 +89,9 @@ class Pictures:
                 self._cache[tag] = made
         return made
 
-    def _render(self, row: DocumentRow, number: int) -> Pillow.Image:
+    def _render(self, row: DocumentRow, record: PageRecord) -> Pillow.Image:
         """The page at reading resolution. Raises ``Problem`` 409 if its file is not as indexed."""
-        name = f"{row.sha256}/{number}"
+        name = f"{row.sha256}/{record.number}"
         with self._guard:
             held = self._pages.get(name)
         if held is not None:
@@ -105,7 +105,8 @@ class Pictures:
                 "Index it again.",
             )
         try:
-            image = Pillow.fromarray(self._workers.render_page(source, number, dpi=_DPI))
+            picture = self._workers.render_page(source, record.number, dpi=_DPI, times=record.times)
+            image = Pillow.fromarray(picture)
         except InputError as error:
             raise Problem(
                 409, "cannot-picture", "This page cannot be rendered.", "Index it again."

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.search import MAX_K
 from retrieval.store_schema import DocumentRow, PageRecord
-from retrieval.types import Hit, MetadataValue, SearchResult
+from retrieval.types import Hit, MetadataValue, SearchResult, TimeRange
 from serving.answering.types import Answer, Claim
 
 Metadata = Annotated[
@@ -101,6 +101,9 @@ class HitOut(_Out):
     page_id: int
     page: int = Field(description="0-based within the document.")
     label: str = Field(description="What the page calls itself.")
+    times: tuple[float, float] | None = Field(
+        description="When a page of a recording is shown: from, to, in seconds."
+    )
     metadata: dict[str, MetadataValue]
     flags: list[str]
     regions: list[RegionOut]
@@ -123,6 +126,7 @@ class HitOut(_Out):
             page_id=hit.page_id,
             page=hit.page,
             label=hit.label,
+            times=_range(hit.times),
             metadata=dict(hit.metadata),
             flags=list(hit.flags),
             regions=[RegionOut(box=r.box, score=r.score, text=r.text) for r in hit.regions],
@@ -133,6 +137,10 @@ class HitOut(_Out):
         )
 
 
+def _range(times: TimeRange | None) -> tuple[float, float] | None:
+    return None if times is None else (times.start, times.end)
+
+
 class PageOut(_Out):
     """A page's words in reading order; ``boxes[i]`` is the place of ``words[i]``."""
 
@@ -141,6 +149,7 @@ class PageOut(_Out):
     name: str
     page: int
     label: str
+    times: tuple[float, float] | None
     size: tuple[float, float]
     text_source: str = Field(examples=["layer", "ocr:rapidocr"])
     outline: str
@@ -158,6 +167,7 @@ class PageOut(_Out):
             name=PurePosixPath(row.source).name,
             page=record.number,
             label=record.label,
+            times=_range(record.times),
             size=(record.width, record.height),
             text_source=record.text_source,
             outline=record.outline,

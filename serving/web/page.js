@@ -3,6 +3,13 @@
 import { picture } from "./api.js";
 import { h, svg } from "./dom.js";
 
+/** Where a hit is in its document: "page 4", or "0:12–0:31" in a recording. */
+export function pageName(hit) {
+  if (hit.times) return hit.label.replace("-", "–");
+  const labelled = hit.label && hit.label !== String(hit.page + 1) ? ` (labelled “${hit.label}”)` : "";
+  return `page ${hit.page + 1}${labelled}`;
+}
+
 /** The picture of a hit. Options: width (pixels asked for), heat, question, regions, active. */
 export function pageFigure(hit, { width, heat = false, question = "", regions = hit.regions, active = -1, label = "" }) {
   const [w, height] = hit.size[0] > 0 ? hit.size : [595, 842];

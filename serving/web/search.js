@@ -3,7 +3,7 @@
 import * as answers from "./answers.js";
 import * as api from "./api.js";
 import { flagBadges, h, plural, toast, $ } from "./dom.js";
-import { pageFigure } from "./page.js";
+import { pageFigure, pageName } from "./page.js";
 import * as viewer from "./viewer.js";
 
 let running = null;
@@ -96,7 +96,6 @@ function openCitation(citation) {
 
 function card(hit, index) {
   const open = () => viewer.show(hits, index, question);
-  const labelled = hit.label && hit.label !== String(hit.page + 1) ? ` · labelled “${hit.label}”` : "";
   const metadata = Object.entries(hit.metadata).slice(0, 4).map(([name, value]) =>
     h("span", { class: "tag" }, `${name}: ${value}`));
   return h("li", { class: "hit" },
@@ -104,7 +103,7 @@ function card(hit, index) {
       pageFigure(hit, { width: 320, label: "" })),
     h("div", { class: "about" },
       h("h3", {}, h("button", { type: "button", class: "link", onclick: open }, hit.title || hit.name)),
-      h("p", { class: "where" }, `${hit.title ? `${hit.name} · ` : ""}page ${hit.page + 1}${labelled}`),
+      h("p", { class: "where" }, `${hit.title ? `${hit.name} · ` : ""}${pageName(hit)}`),
       h("p", { class: "snippet" }, hit.snippet),
       h("p", { class: "tags" }, h("span", { class: "score", title: scores(hit) }, hit.score.toFixed(2)),
         ...flagBadges(hit.flags), ...metadata)));

@@ -1,7 +1,7 @@
 // The page beside the results: large, zoomable, with its regions listed.
 
 import { flagBadges, h, icon, $ } from "./dom.js";
-import { pageFigure } from "./page.js";
+import { pageFigure, pageName } from "./page.js";
 
 const ZOOMS = [1, 1.5, 2, 3, 4];
 let shown = null;      // {hit, question, hits, index, regions, active}
@@ -66,12 +66,11 @@ function render() {
   });
   figure.style.width = `${factor * 100}%`;
   const scroller = h("div", { class: "scroller", tabindex: "0", "aria-label": "The page; scroll to see all of it" }, figure);
-  const labelled = hit.label && hit.label !== String(hit.page + 1) ? ` (labelled “${hit.label}”)` : "";
   viewer.replaceChildren(
     h("header", {},
       h("div", { class: "where" },
         h("strong", { title: hit.name }, hit.name),
-        h("span", {}, `page ${hit.page + 1}${labelled}`),
+        h("span", {}, pageName(hit)),
         ...flagBadges(hit.flags)),
       h("div", { class: "tools" },
         button("‹", "Previous page found (←)", () => move(-1), null, index === 0),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import retrieval.store_writer
 from retrieval.errors import InputError, StorageError
 from retrieval.store import PageRow, Store, StoreWriter
+from retrieval.types import TimeRange
 from tests.retrieval.store_samples import (
     SPEC,
     add,
@@ -70,11 +71,15 @@ def test_fetch_answers_in_the_order_asked(sample: Store, asked: list[int]) -> No
 
 def test_a_page_comes_back_as_it_went_in(tmp_path: Path) -> None:
     page = make_page(0, "naïve \ud800 text", patches=4)
+    filmed = make_page(1, "later")
+    times = TimeRange(12.04, 31.5, 12.4)
+    filmed = replace(filmed, content=replace(filmed.content, times=times))
     with StoreWriter.open(tmp_path, create=SPEC) as writer:
-        writer.add_document(make_info("x", 1), "", [page])
+        writer.add_document(make_info("x", 2), "", [page, filmed])
         writer.commit()
     with Store.open(tmp_path) as store:
-        (record,) = store.fetch_boxes_and_words(np.array([0]))
+        (record, later) = store.fetch_boxes_and_words(np.array([0, 1]))
+    assert (record.times, later.times) == (None, times)
     assert record.words.texts == ("naïve", "\ud800", "text")
     np.testing.assert_allclose(record.words.boxes, page.content.words.boxes, atol=1e-5)
     np.testing.assert_allclose(record.patch_boxes, page.patch_boxes, atol=1e-5)

@@ -64,7 +64,7 @@ async def page_image(
         return _not_modified(tag)
     data = await while_connected(
         request,
-        server.images.run(lambda: server.pictures.page(row, record.number, width, tag)),
+        server.images.run(lambda: server.pictures.page(row, record, width, tag)),
     )
     return _picture(data, "image/webp", tag)
 
@@ -90,7 +90,7 @@ async def page_crop(
         return _not_modified(tag)
     data = await while_connected(
         request,
-        server.images.run(lambda: server.pictures.crop(row, record.number, box, width, tag)),
+        server.images.run(lambda: server.pictures.crop(row, record, box, width, tag)),
     )
     return _picture(data, "image/webp", tag)
 
