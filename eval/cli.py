@@ -11,8 +11,13 @@ from indexing.cli_common import console, notes, print_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-DatasetArgument = Annotated[
-    Path, typer.Argument(help="Questions: JSONL, or CSV with question, document, page.")
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        "-d",
+        help="Questions (CSV, JSONL), or a data set with pages: a folder, vidore:OWNER/NAME.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 
@@ -21,7 +26,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 def _eval() -> None:
     """Measure retrieval on questions whose pages are known.
 
-    Example:  folioscope eval run questions.csv --index my-index --out two-stage.jsonl
+    Example:  folioscope eval run --dataset questions.csv --index my-index --out two-stage.jsonl
     """
 
 
@@ -41,11 +46,29 @@ def _needs_measures() -> None:
 
 @app.command("run")
 def run(
-    dataset: DatasetArgument,
-    index: Annotated[Path, typer.Option("--index", "-i", help="The index folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the run goes (JSONL).")],
-    mode: Annotated[str, typer.Option(help="two-stage, coarse, exhaustive or bm25.")] = "two-stage",
-    depth: Annotated[int, typer.Option(min=1, max=1000, help="Pages kept a question.")] = 100,
+    questions: Annotated[
+        str | None, typer.Argument(metavar="[DATASET]", help="The same as --dataset.")
+    ] = None,
+    dataset: DatasetOption = None,
+    index: Annotated[Path | None, typer.Option("--index", "-i", help="The index folder.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="TOML or YAML; options win over it.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the run goes (JSONL).")] = Path(
+        "run.jsonl"
+    ),
+    encoder: Annotated[
+        str | None, typer.Option(help="Encoder of a data set's own pages. Default: text.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="two-stage (default), coarse, exhaustive or bm25.")
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="Pages kept a question, 1 to 1000. Default: 100.")
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="Pages that stage one hands on. Default: 100.")
+    ] = None,
     documents: Annotated[
         Path | None,
         typer.Option(help="Text file of document names: ask about these, among these."),
@@ -53,63 +76,51 @@ def run(
     kind: Annotated[
         list[str] | None, typer.Option(help="Only questions of this kind; several times.")
     ] = None,
+    language: Annotated[str | None, typer.Option(help="Only questions in this language.")] = None,
     scope: Annotated[str | None, typer.Option(help="Ask them all so: corpus or doc.")] = None,
     half: Annotated[str | None, typer.Option(help="dev or test: half of the documents.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a data set. Default: test.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask every question of DATASET, keep the rankings in a file, and measure them.
+    """Ask every question of a data set, keep the rankings in a file, and measure them.
 
-    A run that was stopped goes on where it ended. Examples:
+    A run that was stopped goes on where it ended. Pages that a data set brings are indexed
+    first, once. Everything that was measured is kept beside the run, as NAME.results.json.
+    Examples:
 
-    folioscope eval run questions.csv --index my-index --out two-stage.jsonl
+    folioscope eval run --dataset questions.csv --index my-index --out two-stage.jsonl
 
-    folioscope eval run questions.csv -i my-index -o exact.jsonl --mode exhaustive
+    folioscope eval run -d vidore:esg_reports_v2/ -o esg.jsonl
+
+    folioscope eval run --config night.toml --mode exhaustive -o exact.jsonl
     """
     _needs_measures()
-    from dataclasses import replace
+    from eval.config import read_config
+    from eval.harness import run_config
 
-    from eval.datasets import only_documents, read_questions
-    from eval.runs import run_questions
-    from indexing.index import Index
-    from retrieval.errors import InputError
-
-    if scope not in (None, "corpus", "doc") or half not in (None, "dev", "test"):
-        raise InputError("--scope is corpus or doc, --half is dev or test")
-    questions = read_questions(dataset)
-    names = None
-    if documents is not None:
-        questions, names = only_documents(questions, documents)
-    questions = [
-        replace(question, scope=scope or question.scope)
-        for question in questions
-        if (not kind or question.kind in kind) and (half is None or question.half == half)
-    ]
-    if not questions:
-        raise InputError(f"{dataset}: no question is left after --documents, --kind and --half")
-    with notes.status("asking") as status:
-
-        def show(done: int, total: int) -> None:
-            status.update(f"asking, {done} of {total}")
-
-        found = run_questions(
-            Index.open(index),
-            questions,
-            out,
-            mode=mode,  # type: ignore[arg-type]  # checked there
-            depth=depth,
-            documents=names,
-            about={"dataset": dataset.name},
-            progress=show,
-        )
-    document = _measure(questions, found)
+    if dataset and questions:
+        raise typer.BadParameter("name the data set once", param_hint="--dataset")
+    options = {
+        "dataset": dataset or questions,
+        "index": index,
+        "encoder": encoder,
+        "mode": mode,
+        "depth": depth,
+        "candidates": candidates,
+        "documents": documents,
+        "kind": tuple(kind) if kind else None,
+        "language": language,
+        "scope": scope,
+        "half": half,
+        "split": split,
+    }
+    chosen = read_config(config, options)
+    with notes.status("opening") as status:
+        results = run_config(chosen, out, status.update)
     if as_json:
-        print_json({"run": str(out), "header": dict(found.header), **document})
+        print_json(results)
     else:
-        _print_groups(document["groups"])
-        _print_stages(document["latency_ms"])
-        if document["regions"]["questions"]:
-            shown = "  ".join(f"{name} {value:.3f}" for name, value in document["regions"].items())
-            console.print(f"Places: {shown}", soft_wrap=True, highlight=False)
+        _print_results(results)
 
 
 _WIDE = 110
@@ -118,7 +129,6 @@ _FEW = ("nDCG@5", "Success@1", "R@100")
 
 @app.command()
 def compare(
-    dataset: DatasetArgument,
     a: Annotated[Path, typer.Argument(help="A run: the reference.")],
     b: Annotated[Path, typer.Argument(help="Another run of the same questions.")],
     as_json: JsonOption = False,
@@ -128,57 +138,42 @@ def compare(
     Shows each measure's difference with a paired randomisation test, and how many of A's ten
     best pages B found at all: with an exhaustive A and a two-stage B, what stage one loses.
 
-    Example:  folioscope eval compare questions.csv exact.jsonl two-stage.jsonl
+    Example:  folioscope eval compare exact.jsonl two-stage.jsonl
     """
     _needs_measures()
-    from eval.datasets import read_questions
-    from eval.measures import MEASURES, kept_of_best, paired_p_value, per_question
+    from eval.harness import compare_runs
     from eval.runs import read_run
-    from retrieval.errors import InputError
 
-    questions = read_questions(dataset)
-    first, second = read_run(a), read_run(b)
-    shared = [q for q in questions if q.qid in first.answered and q.qid in second.answered]
-    if not shared:
-        raise InputError(f"{a} and {b} have no question of {dataset} in common")
-    one, two = per_question(shared, first), per_question(shared, second)
-    rows: list[dict[str, Any]] = []
-    for measure in MEASURES:
-        left = [one[measure][q.qid] for q in shared]
-        right = [two[measure][q.qid] for q in shared]
-        mean_a, mean_b = sum(left) / len(left), sum(right) / len(right)
-        rows.append(
-            {"measure": measure, "a": mean_a, "b": mean_b, "p": paired_p_value(left, right)}
-        )
-    kept = kept_of_best(first, second)
+    found = compare_runs(read_run(a), read_run(b))
     if as_json:
-        print_json({"questions": len(shared), "measures": rows, "top10_of_a_found_by_b": kept})
+        print_json(found)
         return
+    rows, kept = found["measures"], found["top10_of_a_found_by_b"]
     from rich.table import Table
 
-    table = Table(title=f"{len(shared)} questions", title_justify="left")
+    table = Table(title=f"{found['questions']} questions", title_justify="left")
     for column in ("measure", a.name, b.name, "difference", "p"):
         table.add_column(column, justify="left" if column == "measure" else "right")
     for row in rows:
+        low, high = row["interval"]
         table.add_row(
             row["measure"],
             f"{row['a']:.4f}",
             f"{row['b']:.4f}",
-            f"{row['b'] - row['a']:+.4f}",
+            f"{row['b'] - row['a']:+.4f} [{low:+.3f}, {high:+.3f}]",
             f"{row['p']:.3f}",
         )
     console.print(table)
     console.print(f"Of the ten best pages of {a.name}, {b.name} found {kept:.4f}", highlight=False)
 
 
-def _measure(questions: Any, found: Any) -> dict[str, Any]:
-    from eval.measures import latency, region_hits, summarise
-
-    return {
-        "groups": summarise(questions, found),
-        "latency_ms": latency(found),
-        "regions": region_hits(questions, found),
-    }
+def _print_results(results: dict[str, Any]) -> None:
+    _print_groups(results["groups"])
+    _print_stages(results["efficiency"]["latency_ms"])
+    places = results["places"]
+    if places["questions"]:
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in places.items())
+        console.print(f"Places: {shown}", soft_wrap=True, highlight=False)
 
 
 def _print_groups(groups: list[dict[str, Any]]) -> None:

@@ -1,7 +1,8 @@
 """Questions with the pages that answer them, read from files that people can write by hand.
 
 JSONL rows follow the schema in data/README.md; a CSV needs the columns ``question``,
-``document`` and ``page`` (1-based, as people count), one row a relevant page.
+``document`` and ``page`` (1-based, as people count), one row a relevant page. Data sets that
+bring their own pages (ViDoRe, MTEB) are read by ``eval.vidore``.
 """
 
 from __future__ import annotations
@@ -22,14 +23,30 @@ from retrieval.errors import InputError
 _ALSO = ("also_on_pages", "title_also_on_pages", "term_also_on_pages")
 
 
+Page = tuple[str, int]
+"""A document's name and a 0-based page in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class GoldBox:
     """A place that holds the answer: ``box`` is x0, y0, x1, y1 in ``unit`` (``pdf_pt`` or
-    ``image_px``), origin at the top left."""
+    ``image_px``), origin at the top left. ``doc`` is empty where it is the question's;
+    ``annotator`` tells apart people who marked the same page each in their own way."""
 
     page: int
     box: tuple[float, float, float, float]
     unit: str
+    doc: str = ""
+    annotator: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A page that answers, and how well: the higher the ``grade``, the better."""
+
+    doc: str
+    page: int
+    grade: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +54,9 @@ class Question:
     """A question, the document that answers it, and the 0-based pages there.
 
     ``scope`` is ``corpus`` (asked of everything) or ``doc`` (asked within the document).
-    Pages in ``ignored`` are taken out of a ranking before it is measured.
+    Pages in ``ignored`` are taken out of a ranking before it is measured. ``judged`` is for
+    data sets that grade pages or find answers in several documents; where it is empty, every
+    page in ``pages`` answers equally well. ``answers`` are alternatives, as a person wrote them.
     """
 
     qid: str
@@ -49,6 +68,21 @@ class Question:
     scope: str = "corpus"
     boxes: tuple[GoldBox, ...] = ()
     suspect: bool = False
+    answers: tuple[str, ...] = ()
+    answerable: bool = True
+    judged: tuple[Judged, ...] = ()
+    language: str = ""
+
+    @property
+    def relevant(self) -> dict[Page, int]:
+        """The grade of every page that answers."""
+        if self.judged:
+            return {(page.doc, page.page): page.grade for page in self.judged}
+        return {(self.doc, page): 1 for page in self.pages}
+
+    def boxes_on(self, doc: str, page: int) -> list[GoldBox]:
+        """The places marked on a page."""
+        return [b for b in self.boxes if (b.doc or self.doc) == doc and b.page == page]
 
     @property
     def half(self) -> str:
@@ -71,6 +105,7 @@ class _Row(BaseModel):
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
     doc: Annotated[str, StringConstraints(min_length=1)]
     pages: list[Annotated[int, Field(strict=True, ge=0)]]
+    answers: list[str] = []
     answerable: bool = True
     kind: str = "all"
     scope: Literal["corpus", "doc", "video"] = "corpus"
@@ -78,10 +113,11 @@ class _Row(BaseModel):
     meta: dict[str, Any] | None = None
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path, *, unanswerable: bool = False) -> list[Question]:
     """The answerable questions of a ``.jsonl`` or ``.csv`` file, in its order.
 
-    Rows without pages, of scope ``video``, or marked as suspect by their source are left out.
+    Rows without pages, of scope ``video``, or marked as suspect by their source are left out;
+    with ``unanswerable``, those that no page answers stay, to see whether they are declined.
     Raises ``InputError``: file, line, and what is missing.
     """
     try:
@@ -91,7 +127,11 @@ def read_questions(path: Path) -> list[Question]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
     found = _csv(path, text) if path.suffix.lower() == ".csv" else _jsonl(path, text)
-    usable = [q for q in found if q.pages and q.scope != "video" and not q.suspect]
+    usable = [
+        q
+        for q in found
+        if (q.pages or (unanswerable and not q.answerable)) and q.scope != "video" and not q.suspect
+    ]
     if not usable:
         raise InputError(f"{path}: holds no question with a page that answers it")
     return usable
@@ -142,6 +182,8 @@ def _question(row: _Row) -> Question:
         scope=row.scope,
         boxes=tuple(GoldBox(box.page, box.bbox, box.unit) for box in row.boxes),
         suspect=str(meta.get("page_check", "")).startswith("suspect"),
+        answers=tuple(row.answers),
+        answerable=row.answerable,
     )
 
 

@@ -25,7 +25,7 @@ def per_question(
     A question whose pages were not found counts 0. Pages it ignores are taken out first.
     """
     asked = [q for q in questions if q.qid in run.answered]
-    qrels = {q.qid: {_key(q.doc, page): 1 for page in q.pages} for q in asked}
+    qrels = {q.qid: {_key(*page): grade for page, grade in q.relevant.items()} for q in asked}
     ranking = {q.qid: _ranking(q, run.answered[q.qid]) for q in asked}
     wanted = [ir_measures.parse_measure(name) for name in measures]
     values = {name: dict.fromkeys(qrels, 0.0) for name in measures}
@@ -114,7 +114,8 @@ def region_hits(questions: Iterable[Question], run: Run) -> dict[str, float]:
             continue
         width, height = found.regions["size"]
         boxes = np.asarray(found.regions["boxes"], np.float64).reshape(-1, 4)
-        truth = np.array([b.box for b in question.boxes if b.page == found.regions["page"]])
+        marked = question.boxes_on(found.regions["doc"], found.regions["page"])
+        truth = np.array([b.box for b in marked])
         truth = truth / (width, height, width, height)
         centres = (truth[:, :2] + truth[:, 2:]) / 2
         inside = [bool(_contains(box, centres).any()) for box in boxes]

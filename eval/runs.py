@@ -1,35 +1,39 @@
 """A run: what one configuration found for every question, kept whole so that any measure can
-be taken from it later. One JSON line for the configuration, then one a question, appended as
-they are answered; a run that was stopped goes on where it ended.
+be taken from it later. One JSON line for the configuration, then one a question, with the
+question itself and its judgements, appended as they are answered; a run that was stopped goes on
+where it ended, and one that is finished needs no other file to be measured, compared or shown.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eval.datasets import Question
+from eval.datasets import GoldBox, Judged, Question
 from eval.machine import machine
 from indexing.index import Index
 from retrieval.errors import InputError
 from retrieval.search import SearchMode
 from retrieval.types import Hit, SearchResult
 
-FORMAT = "folioscope-run/1"
+FORMAT = "folioscope-run/2"
 _WITH_REGIONS = 10
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
     """One question's ranking: documents and 0-based pages, best first, with scores and times.
 
-    ``regions`` are those of the first hit on a page that holds the answer, as page fractions
-    ``[n][4]``, with that page's ``page`` number and ``size`` (points); empty if there is none.
+    ``regions`` are those of the first hit on a page with a marked answer, as page fractions
+    ``[n][4]``, with the hit's ``doc`` and ``page`` and the page's ``size`` (points; pixels of a
+    picture); empty if there is none among the first ten. ``shown`` has the same for the first
+    three hits, and their ``page_id``, so that a report can show what was found.
     """
 
     qid: str
@@ -37,14 +41,16 @@ class Answered:
     scores: tuple[float, ...]
     timing_ms: Mapping[str, float]
     regions: Mapping[str, Any]
+    shown: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A configuration and what it answered, by question id."""
+    """A configuration and what it answered, by question id; ``questions`` are those answered."""
 
     header: Mapping[str, Any]
     answered: Mapping[str, Answered]
+    questions: Mapping[str, Question] = field(default_factory=dict)
 
 
 def read_run(path: Path) -> Run:
@@ -56,20 +62,39 @@ def read_run(path: Path) -> Run:
         raise InputError(f"{path}: not a run of `folioscope eval run` ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise InputError(f"{path}: not a run of `folioscope eval run` (no {FORMAT} header)")
-    answered = {}
+    answered: dict[str, Answered] = {}
+    questions: dict[str, Question] = {}
     # What follows the last line end is a line that was being written when the run was stopped.
     for number, line in enumerate(lines[1:-1], 2):
         try:
             row = json.loads(line)
+            question = _question(row.pop("question"))
             row["ranked"] = tuple((doc, page) for doc, page in row["ranked"])
             row["scores"] = tuple(row["scores"])
+            row["shown"] = tuple(row.get("shown", ()))
             answered[row["qid"]] = Answered(**row)
+            questions[row["qid"]] = question
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"{path}, line {number}: not an answer of a run ({error}); take the line out to "
                 "have its question asked again"
             ) from error
-    return Run(header, answered)
+    return Run(header, answered, questions)
+
+
+def _plain(question: Question) -> dict[str, Any]:
+    """A question as JSON has it."""
+    row = asdict(question)
+    row["pages"], row["ignored"] = sorted(question.pages), sorted(question.ignored)
+    return row
+
+
+def _question(row: dict[str, Any]) -> Question:
+    row["pages"], row["ignored"] = frozenset(row["pages"]), frozenset(row["ignored"])
+    row["boxes"] = tuple(GoldBox(**{**box, "box": tuple(box["box"])}) for box in row["boxes"])
+    row["judged"] = tuple(Judged(**page) for page in row["judged"])
+    row["answers"] = tuple(row["answers"])
+    return Question(**row)
 
 
 def run_questions(
@@ -80,16 +105,21 @@ def run_questions(
     mode: SearchMode,
     depth: int,
     documents: Sequence[str] | None = None,
+    absent: Collection[str] = (),
     about: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Ask every question and write the run to ``path``; questions answered there stay.
 
     Questions of scope ``doc`` are asked within their document, the others of ``documents``
-    (names as in the questions; None: the whole index). Raises ``InputError`` if a document of
-    a question is not in the index, or ``path`` holds a run of another configuration.
+    (names as in the questions; None: the whole index). Documents in ``absent`` are known not to
+    be in the index: what they answer counts as not found. ``about`` is part of what a run may
+    not differ in to be resumed. Raises ``InputError`` if another document of a question is not
+    in the index, or ``path`` holds a run of another configuration.
     """
-    ids = {name: index.find(name) for name in {q.doc for q in questions} | set(documents or ())}
+    named = {doc for q in questions for doc in (q.doc, *(doc for doc, _ in q.relevant))}
+    wanted = (named | set(documents or ())) - set(absent)
+    ids = {name: index.find(name) for name in sorted(wanted)}
     names = {doc_id: name for name, doc_id in ids.items()}
     listed = None if documents is None else ", ".join(str(ids[name]) for name in documents)
     config = {
@@ -102,9 +132,19 @@ def run_questions(
         "settings": asdict(index.search_settings),
         **(about or {}),
     }
-    header = {**config, "machine": machine(), "date": datetime.now(UTC).isoformat("T", "minutes")}
+    header = {
+        **config,
+        "collection": _collection(index),
+        "absent": sorted(absent),
+        "machine": machine(),
+        "date": datetime.now(UTC).isoformat("T", "minutes"),
+    }
     run = _resume(path, config)
     answered = dict(run.answered) if run else {}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; name another file") from error
     index.search("warm up", 1)
     with path.open("a", encoding="utf-8") as file:
         if run is None:
@@ -115,23 +155,42 @@ def run_questions(
                     question.text,
                     depth,
                     mode=mode,
-                    doc=ids[question.doc] if question.scope == "doc" else None,
+                    doc=ids.get(question.doc) if question.scope == "doc" else None,
                     filter=None
                     if listed is None or question.scope == "doc"
                     else f"doc_id IN ({listed})",
                 )
                 found = _answered(question, result, names)
                 answered[question.qid] = found
-                file.write(json.dumps(asdict(found), ensure_ascii=False) + "\n")
+                row = {**asdict(found), "question": _plain(question)}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 file.flush()
             if progress is not None:
                 progress(number + 1, len(questions))
-    return Run(run.header if run else header, answered)
+    asked = {question.qid: question for question in questions}
+    return Run(run.header if run else header, answered, asked)
+
+
+def _collection(index: Index) -> dict[str, Any]:
+    """What was searched, in figures: what bytes and times are to be judged by."""
+    status = index.status()
+    return {
+        "documents": status.documents,
+        "pages": status.pages,
+        "patches": status.patches,
+        "page_vectors": status.page_vectors,
+        "encoder": status.encoder,
+        "compression": status.compression,
+        "coarse_kind": status.coarse_kind,
+        "coarse_memory_bytes": status.coarse_memory_bytes,
+        "disk_bytes": status.disk_bytes,
+    }
 
 
 def _digest(questions: Sequence[Question]) -> str:
-    """What was asked, of what: another wording must not be taken for the same question."""
-    asked = [(q.qid, q.text, q.scope, q.doc) for q in questions]
+    """What was asked, of what, and what answers it: another wording, or other judgements, must
+    not be taken for the same question."""
+    asked = [(q.qid, q.text, q.scope, q.doc, sorted(q.relevant.items())) for q in questions]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -167,13 +226,19 @@ def _answered(question: Question, result: SearchResult, names: Mapping[int, str]
         scores=tuple(round(hit.score, 6) for hit in hits),
         timing_ms=dict(result.timing_ms),
         regions=_regions(question, hits[:_WITH_REGIONS], names),
+        shown=tuple({"page_id": hit.page_id, **_places(hit, names)} for hit in hits[:_SHOWN]),
     )
 
 
 def _regions(question: Question, hits: Sequence[Hit], names: Mapping[int, str]) -> dict[str, Any]:
-    with_box = {box.page for box in question.boxes}
     for hit in hits:
-        if hit.page in with_box and names.get(hit.doc_id) == question.doc:
-            boxes = [[round(float(x), 5) for x in region.box] for region in hit.regions]
-            return {"page": hit.page, "boxes": boxes, "size": list(hit.size)}
+        name = names.get(hit.doc_id)
+        if name is not None and question.boxes_on(name, hit.page):
+            return _places(hit, names)
     return {}
+
+
+def _places(hit: Hit, names: Mapping[int, str]) -> dict[str, Any]:
+    boxes = [[round(float(x), 5) for x in region.box] for region in hit.regions]
+    name = names.get(hit.doc_id, hit.source)
+    return {"doc": name, "page": hit.page, "boxes": boxes, "size": list(hit.size)}

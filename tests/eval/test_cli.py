@@ -32,10 +32,10 @@ def test_run_then_compare(collection: Path, dataset: Path, tmp_path: Path) -> No
     exact, two = tmp_path / "exact.jsonl", tmp_path / "two.jsonl"
     ran = document("run", dataset, "-i", collection, "-o", exact, "--mode", "exhaustive")
     assert ran["groups"][-1]["questions"] == 5 and ran["header"]["mode"] == "exhaustive"
-    assert ran["header"]["dataset"] == "questions.jsonl"
-    assert {"total", "rerank"} <= set(ran["latency_ms"])
+    assert ran["header"]["dataset"]["name"] == "questions.jsonl"
+    assert {"total", "rerank"} <= set(ran["efficiency"]["latency_ms"])
     document("run", dataset, "-i", collection, "-o", two)
-    compared = document("compare", dataset, exact, two)
+    compared = document("compare", exact, two)
     assert compared["questions"] == 5
     # 48 pages and 100 candidates: nothing can be lost.
     assert compared["top10_of_a_found_by_b"] == 1.0
@@ -48,7 +48,7 @@ def test_tables_for_people(collection: Path, dataset: Path, tmp_path: Path) -> N
     again = worked("run", dataset, "-i", collection, "-o", tmp_path / "run.jsonl")
     assert again == out
     run = tmp_path / "run.jsonl"
-    assert "5 questions" in worked("compare", dataset, run, run)
+    assert "5 questions" in worked("compare", run, run)
 
 
 def test_questions_are_chosen(collection: Path, dataset: Path, tmp_path: Path) -> None:
@@ -78,10 +78,12 @@ def test_scope_for_all(collection: Path, dataset: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--scope", "page"), "--scope is corpus or doc"),
-        (("--half", "third"), "--half dev or test|--half is dev or test"),
+        (("--scope", "page"), "--scope 'page': Input should be 'corpus' or 'doc'"),
+        (("--half", "third"), "--half 'third': Input should be 'dev' or 'test'"),
+        (("--depth", "0"), "--depth '0': .*greater than or equal to 1"),
+        (("--language", "latin"), "no question is left"),
         (("--kind", "poem"), "no question is left"),
-        (("--mode", "psychic"), "unknown mode 'psychic'"),
+        (("--mode", "psychic"), "--mode 'psychic': Input should be 'two-stage', 'coarse'"),
     ],
 )
 def test_bad_options(
@@ -99,6 +101,7 @@ def test_runs_of_other_questions_are_not_compared(
     run = tmp_path / "run.jsonl"
     worked("run", dataset, "-i", collection, "-o", run)
     others = [{**row, "qid": f"other-{row['qid']}"} for row in QUESTIONS]
-    other = write_jsonl(tmp_path / "other.jsonl", others)
-    done = invoke("compare", other, run, run)
+    other = tmp_path / "other-run.jsonl"
+    worked("run", write_jsonl(tmp_path / "other.jsonl", others), "-i", collection, "-o", other)
+    done = invoke("compare", run, other)
     assert isinstance(done.exception, InputError) and "in common" in str(done.exception)

@@ -183,7 +183,7 @@ def test_latency_by_stage() -> None:
 
 
 def regions_of(boxes: list[list[float]], page: int = 3) -> dict[str, object]:
-    return {"page": page, "boxes": boxes, "size": [200, 100]}
+    return {"doc": "a.pdf", "page": page, "boxes": boxes, "size": [200, 100]}
 
 
 def asked(qid: str, *boxes: tuple[float, float, float, float], page: int = 3) -> Question:

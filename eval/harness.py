@@ -1,0 +1,175 @@
+"""One evaluation from its configuration to its results, and two runs side by side."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eval.collections import Collection, DataSet, build_collection, open_data_set
+from eval.config import EvalConfig
+from eval.datasets import Question, only_documents
+from eval.machine import machine, resident_mb
+from eval.measures import (
+    MEASURES,
+    interval,
+    kept_of_best,
+    latency,
+    paired_p_value,
+    per_question,
+    region_hits,
+    summarise,
+)
+from eval.runs import Run, run_questions
+from indexing.index import Index
+from retrieval.errors import InputError
+
+Say = Callable[[str], None]
+
+
+def run_config(config: EvalConfig, out: Path, say: Say | None = None) -> dict[str, Any]:
+    """Ask what ``config`` says, into the run ``out``; measure it; keep the results beside it.
+
+    ``say`` hears what is being done. Raises ``InputError`` if no question is left, or there is
+    nothing to ask them of.
+    """
+    tell = say or (lambda _: None)
+    data = open_data_set(config.dataset, split=config.split)
+    questions, listed = choose(config, data)
+    collection: Collection | None = None
+    if data.images is not None:
+        tell("indexing the data set's pages")
+        collection = build_collection(
+            data,
+            encoder=config.encoder,
+            settings=config.build.settings(),
+            index=config.index,
+            progress=lambda at: tell(f"indexing, {at.pages_done} of {at.pages_total} pages"),
+            writing=lambda n: tell(f"writing pages, {n}"),
+        )
+        questions = collection.named(questions)
+    elif config.index is None:
+        raise InputError(f"{config.dataset} brings no pages of its own: name an --index")
+    folder = collection.index if collection else config.index
+    assert folder is not None
+    with Index.open(folder, search=config.search()) as index:
+        run = run_questions(
+            index,
+            questions,
+            out,
+            mode=config.mode,
+            depth=config.depth,
+            documents=listed,
+            absent=collection.absent(questions) if collection else (),
+            about={"dataset": {"name": data.name, "fingerprint": data.fingerprint}},
+            progress=lambda done, total: tell(f"asking, {done} of {total}"),
+        )
+    results = measure(run, list(run.questions.values()))
+    results["efficiency"]["build"] = dict(collection.built) if collection else None
+    results["config"] = config.model_dump(mode="json")
+    results["run"] = str(out)
+    keep_results(out, results)
+    return results
+
+
+def choose(config: EvalConfig, data: DataSet) -> tuple[list[Question], list[str] | None]:
+    """The questions that a configuration asks, and the documents it asks among (None: all)."""
+    questions: Sequence[Question] = data.questions
+    listed = None
+    if config.documents is not None:
+        questions, listed = only_documents(questions, config.documents)
+    chosen = [
+        replace(question, scope=config.scope or question.scope)
+        for question in questions
+        if (not config.kind or question.kind in config.kind)
+        and (config.half is None or question.half == config.half)
+        and (config.language is None or question.language == config.language)
+    ]
+    if not chosen:
+        raise InputError(
+            f"{config.dataset}: no question is left after --documents, --kind, --language, --half"
+        )
+    return chosen, listed
+
+
+def measure(run: Run, questions: Sequence[Question]) -> dict[str, Any]:
+    """Everything that is measured of a run, with its configuration and the machine."""
+    asked = [question for question in questions if question.qid in run.answered]
+    return {
+        "format": "folioscope-results/1",
+        "header": dict(run.header),
+        "measured": {"date": time.strftime("%Y-%m-%dT%H:%M%z"), "machine": machine()},
+        "groups": summarise(asked, run),
+        "places": region_hits(asked, run),
+        "efficiency": efficiency(run),
+    }
+
+
+def efficiency(run: Run) -> dict[str, Any]:
+    """What a run took: times by stage, questions a second one after the other, bytes a page,
+    memory."""
+    collection = run.header.get("collection", {})
+    total = sum(answer.timing_ms.get("total", 0.0) for answer in run.answered.values()) / 1000
+    pages = max(1, int(collection.get("pages", 0)))
+    return {
+        "latency_ms": latency(run),
+        "questions_per_second": round(len(run.answered) / total, 2) if total else None,
+        "disk_bytes_a_page": round(collection.get("disk_bytes", 0) / pages, 1),
+        "coarse_bytes_a_page": round(collection.get("coarse_memory_bytes", 0) / pages, 1),
+        "patches_a_page": round(collection.get("patches", 0) / pages, 1),
+        "resident_mb": round(resident_mb(), 1),
+    }
+
+
+def results_path(out: Path) -> Path:
+    """Where the results of the run ``out`` are kept."""
+    return out.with_name(f"{out.stem}.results.json")
+
+
+def keep_results(out: Path, results: dict[str, Any]) -> None:
+    """Write the results beside the run."""
+    path = results_path(out)
+    try:
+        path.write_text(json.dumps(results, indent=1, default=str) + "\n", "utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; name another --out") from error
+
+
+def compare_runs(first: Run, second: Run) -> dict[str, Any]:
+    """``second`` against ``first`` on the questions that both answered.
+
+    Each measure's means, the difference with a 95 % interval of its own, and p of a paired
+    randomisation test. Raises ``InputError`` if they share no question.
+    """
+    shared = [
+        question
+        for qid, question in first.questions.items()
+        if _same(question, second.questions.get(qid))
+    ]
+    if not shared:
+        raise InputError("the two runs have no question in common; compare runs of one data set")
+    one, two = per_question(shared, first), per_question(shared, second)
+    rows = []
+    for name in MEASURES:
+        left = [one[name][question.qid] for question in shared]
+        right = [two[name][question.qid] for question in shared]
+        rows.append(
+            {
+                "measure": name,
+                "a": sum(left) / len(left),
+                "b": sum(right) / len(right),
+                "interval": interval([y - x for x, y in zip(left, right, strict=True)]),
+                "p": paired_p_value(left, right),
+            }
+        )
+    kept = kept_of_best(first, second)
+    return {"questions": len(shared), "measures": rows, "top10_of_a_found_by_b": kept}
+
+
+def _same(one: Question, other: Question | None) -> bool:
+    """The scope may differ: how much easier a question is within its document is worth a
+    comparison."""
+    return other is not None and (one.text, one.relevant) == (other.text, other.relevant)
