@@ -13,7 +13,7 @@ TEST_JOBS ?= 2
 MODELS_VENV ?= .venv-models
 TORCH ?= torch==2.13.0 torchvision==0.28.0
 # What an installation depends on: change one of these and the next target reinstalls.
-INSTALL_INPUTS := pyproject.toml setup.py $(wildcard retrieval/_maxsim.c)
+INSTALL_INPUTS := pyproject.toml setup.py $(wildcard retrieval/_maxsim*.[ch])
 
 # The first interpreter that runs, is 3.11 to 3.13 and can make virtual environments. A name on
 # the path may be a version manager's shim for a version that is not installed, so each is run.

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-SOURCE = "retrieval/_maxsim.c"
+SOURCE, HEADER = "retrieval/_maxsim.c", "retrieval/_maxsim_blocks.h"
 
 extensions = []
 if (Path(__file__).parent / SOURCE).is_file():
-    flags = ["/O2"] if sys.platform == "win32" else ["-O3", "-std=c11"]
+    flags = ["/O2"] if sys.platform == "win32" else ["-O3", "-std=gnu11", "-ffp-contract=fast"]
     # optional: a failing compiler is a warning, not a failed installation
     extensions.append(
-        Extension("retrieval._maxsim", [SOURCE], extra_compile_args=flags, optional=True)
+        Extension(
+            "retrieval._maxsim", [SOURCE], depends=[HEADER], extra_compile_args=flags, optional=True
+        )
     )
 
 setup(ext_modules=extensions)

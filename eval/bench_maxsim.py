@@ -9,14 +9,14 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from eval.benchmark import Benchmark
-from retrieval import maxsim as kernels
 from retrieval.compression import quantise
-from retrieval.maxsim import has_kernel, maxsim
+from retrieval.maxsim import levels, maxsim
 
 
 def timed(work: Callable[[], Any], repeats: int) -> tuple[float, float]:
@@ -58,27 +58,29 @@ def measure_maxsim(
     scales = np.array([scale for _, scale in quantised], np.float32)
     parts = [page for page, _ in quantised]
 
-    exact = maxsim(query, weights, vectors, starts, 1.0)
-    compiled = kernels._maxsim
-    runs: list[tuple[str, Callable[[], Any], Any]] = [
-        ("padded numpy, int8", lambda: padded(query, parts, scales), None),
-        ("ragged numpy, float32", lambda: maxsim(query, weights, vectors, starts, 1.0), None),
-        ("ragged numpy, int8", lambda: maxsim(query, weights, codes, starts, scales), None),
+    exact = maxsim(query, weights, vectors, starts, 1.0, level="numpy")
+    runs: list[tuple[str, Callable[[], Any]]] = [
+        ("padded numpy, int8", lambda: padded(query, parts, scales))
     ]
-    if has_kernel():
-        runs.append(
-            ("compiled, int8", lambda: maxsim(query, weights, codes, starts, scales), compiled)
-        )
-    rows = []
-    try:
-        for name, work, kernel in runs:
-            kernels._maxsim = kernel
-            error = float(np.abs(work() / exact - 1).max())
-            median, least = timed(work, repeats)
-            rows.append(
-                {"kernel": name, "median_ms": median, "minimum_ms": least, "largest_error": error}
+    stored: dict[str, tuple[Any, Any]] = {
+        "float32": (vectors, 1.0),
+        "float16": (vectors.astype(np.float16), 1.0),
+        "int8": (codes, scales),
+    }
+    for level in reversed(levels()):
+        for name, (held, scale) in stored.items():
+            runs.append(
+                (
+                    f"{level}, {name}",
+                    partial(maxsim, query, weights, held, starts, scale, level=level),
+                )
             )
-    finally:
-        kernels._maxsim = compiled
+    rows = []
+    for name, work in runs:
+        error = float(np.abs(work() / exact - 1).max())
+        median, least = timed(work, repeats)
+        rows.append(
+            {"kernel": name, "median_ms": median, "minimum_ms": least, "largest_error": error}
+        )
     facts = {"pages": pages, "patches": patches, "tokens": tokens, "dim": dim, "threads": 1}
     return Benchmark("maxsim", rows, facts)

@@ -1,194 +1,351 @@
-/* Late-interaction scores over 8-bit codes: retrieval/maxsim.py says what and why.
+/* Late-interaction scores over stored patches: retrieval/maxsim.py says what and why.
  *
- * Codes are widened to 16 bits and multiplied with a 16-bit query in pairs (madd), summed in
- * 32 bits; the caller has rounded the query so that no sum can overflow. Compared with the
- * 8 x 7-bit instruction this costs little and leaves no error to speak of.
+ * A page is read once, a few patches at a time, against all tokens of the query; the matrix of
+ * similarities is never made. Bytes and bits are multiplied with a query rounded to 8 bits (7
+ * where there is only AVX2). That error would show in the scores, so these sums only choose:
+ * each token's best patch, and the best window of a page. What is chosen is multiplied again in
+ * float32, one product a token and page. A score can then never be above the exact one, and is
+ * below it only if two patches were as good as equal (retrieval/maxsim.py has the bound).
  *
- * Layout: the query is packed in groups of 8 tokens, so that one vector register holds the
- * sums of 8 tokens and a patch's components are broadcast to all of them. The maximum over
- * patches is then one instruction a group, without any sum across a register.
+ * _maxsim_blocks.h has the inner loops. The best level that the processor has is used.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include <limits.h>
+#if defined(__GNUC__) /* gcc and clang: their vector types */
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
+#include "_maxsim_blocks.h"
 
-#define LANES 8 /* query tokens in a group */
-#define ROWS 4  /* patches at a time */
+enum { KIND_INT8, KIND_UINT8, KIND_FLOAT16, KIND_FLOAT32, KIND_BITS };
+
+#define AHEAD 4 /* blocks of ROWS patches that are read before they are multiplied */
+
+typedef void (*FloatLoop)(const float *, const float *, Py_ssize_t, Py_ssize_t, int32_t, float *,
+                          int32_t *);
+typedef void (*ByteLoop)(const int8_t *, const uint8_t *, Py_ssize_t, Py_ssize_t, int32_t,
+                         int32_t *, int32_t *);
+
+/* What a processor can do; a 16 or a byte loop may be absent. */
+typedef struct {
+    const char *name;
+    FloatLoop float8, float16;
+    ByteLoop byte8, byte16;
+    int query_limit; /* largest component of the rounded query against whole bytes */
+    float (*dot)(const float *, const float *, Py_ssize_t);
+    void (*half)(const uint16_t *, float *, Py_ssize_t);
+    void (*bytes)(const uint8_t *, int, float *, Py_ssize_t);
+} Level;
+
+static const Level LEVELS[] = {
+#if defined(__x86_64__)
+    {"avx512vnni", float8_avx512, float16_avx512, byte8_avx512, byte16_avx512, 127, dot_avx2,
+     widen_half_avx2, widen_bytes_avx2},
+    {"avx2", float8_avx2, NULL, byte8_avx2, NULL, 64, dot_avx2, widen_half_avx2,
+     widen_bytes_avx2},
+#endif
+    {"portable", float8_plain, NULL, NULL, NULL, 0, dot_plain, widen_half_plain,
+     widen_bytes_plain},
+};
+#define N_LEVELS ((int)(sizeof LEVELS / sizeof *LEVELS))
+
+static int is_supported(const Level *level) {
+#if defined(__x86_64__)
+    if (!strcmp(level->name, "avx512vnni"))
+        return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (!strcmp(level->name, "avx2"))
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return !strcmp(level->name, "portable");
+}
+
+static uint64_t SPREAD[256]; /* eight bits as eight bytes of 0 or 1 */
 
 typedef struct {
-    const int16_t *query; /* [groups][pairs][LANES][2] */
-    Py_ssize_t groups;
-    Py_ssize_t pairs; /* half the dimension, rounded up */
-    Py_ssize_t dim;
-    const uint8_t *codes; /* [n][dim] */
-    uint8_t flip;         /* 0x80 turns unsigned codes into signed ones, less 128 */
-    int16_t *widened;     /* [ROWS][2 * pairs], last one zero if dim is odd */
+    const Level *level;
+    int kind;
+    int as_bytes;            /* multiply bytes, then score what was chosen */
+    const uint8_t *codes;    /* [n][row_bytes] */
+    Py_ssize_t row_bytes;
+    Py_ssize_t dim, float_pieces, byte_pieces; /* pieces of PIECE bytes, rounded up */
+    Py_ssize_t tokens, wide; /* the first `wide` tokens go 16 at a time */
+    Py_ssize_t lanes;        /* tokens, rounded up */
+    const float *query;      /* [tokens][dim] */
+    float *columns;          /* [lanes / W][4 float_pieces][W] */
+    int8_t *rounded;         /* [lanes / W][4 byte_pieces][W][4] */
+    float *steps, *offsets;  /* [lanes]: similarity = step * (sum - offset) */
+    float *one;              /* [4 float_pieces]: a patch */
+    float *rows;             /* [AHEAD][float_pieces][ROWS][4] */
+    uint8_t *byte_rows;      /* [AHEAD][byte_pieces][ROWS][PIECE] */
+    int32_t *held;           /* [lanes] */
 } Job;
 
-/* The patch of a block, the last one again where the page has ended: a repeated patch does not
- * change a maximum, a patch of zeros would. */
-static const uint8_t *patch(const Job *job, Py_ssize_t at, Py_ssize_t last) {
-    return job->codes + (at < last ? at : last - 1) * job->dim;
-}
-
-__attribute__((target("avx2"))) static void widen(const Job *job, const uint8_t *row,
-                                                  int16_t *out) {
-    const __m128i flip = _mm_set1_epi8((char)job->flip);
-    Py_ssize_t j = 0;
-    for (; j + 16 <= job->dim; j += 16) {
-        const __m128i codes = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(row + j)), flip);
-        _mm256_storeu_si256((__m256i *)(out + j), _mm256_cvtepi8_epi16(codes));
-    }
-    for (; j < job->dim; j++) out[j] = (int8_t)(row[j] ^ job->flip);
-}
-
-__attribute__((target("avx2"))) static inline __m256i pair(const int16_t *at) {
-    int32_t both;
-    memcpy(&both, at, sizeof both);
-    return _mm256_set1_epi32(both);
-}
-
-__attribute__((target("avx2"))) static inline __m256i top(__m256i a, __m256i b, __m256i c,
-                                                          __m256i d) {
-    return _mm256_max_epi32(_mm256_max_epi32(a, b), _mm256_max_epi32(c, d));
-}
-
-/* best[groups * LANES] = maximum over patches first..last-1 of the integer similarities */
-__attribute__((target("avx2"))) static void page_best(const Job *job, Py_ssize_t first,
-                                                      Py_ssize_t last, int32_t *best) {
-    const Py_ssize_t pairs = job->pairs, width = 2 * pairs;
-    const int16_t *w0 = job->widened, *w1 = w0 + width, *w2 = w1 + width, *w3 = w2 + width;
-    for (Py_ssize_t i = 0; i < job->groups * LANES; i++) best[i] = INT32_MIN;
-    for (Py_ssize_t at = first; at < last; at += ROWS) {
-        for (int r = 0; r < ROWS; r++)
-            widen(job, patch(job, at + r, last), job->widened + r * width);
-        Py_ssize_t g = 0;
-        for (; g + 2 <= job->groups; g += 2) {
-            const __m256i *qa = (const __m256i *)(job->query + g * pairs * LANES * 2);
-            const __m256i *qb = qa + pairs;
-            __m256i a0 = _mm256_setzero_si256(), a1 = a0, a2 = a0, a3 = a0;
-            __m256i b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-            for (Py_ssize_t p = 0; p < pairs; p++) {
-                const __m256i a = _mm256_loadu_si256(qa + p), b = _mm256_loadu_si256(qb + p);
-                __m256i row = pair(w0 + 2 * p);
-                a0 = _mm256_add_epi32(a0, _mm256_madd_epi16(a, row));
-                b0 = _mm256_add_epi32(b0, _mm256_madd_epi16(b, row));
-                row = pair(w1 + 2 * p);
-                a1 = _mm256_add_epi32(a1, _mm256_madd_epi16(a, row));
-                b1 = _mm256_add_epi32(b1, _mm256_madd_epi16(b, row));
-                row = pair(w2 + 2 * p);
-                a2 = _mm256_add_epi32(a2, _mm256_madd_epi16(a, row));
-                b2 = _mm256_add_epi32(b2, _mm256_madd_epi16(b, row));
-                row = pair(w3 + 2 * p);
-                a3 = _mm256_add_epi32(a3, _mm256_madd_epi16(a, row));
-                b3 = _mm256_add_epi32(b3, _mm256_madd_epi16(b, row));
-            }
-            __m256i *held = (__m256i *)(best + g * LANES);
-            _mm256_storeu_si256(
-                held, _mm256_max_epi32(_mm256_loadu_si256(held), top(a0, a1, a2, a3)));
-            _mm256_storeu_si256(
-                held + 1, _mm256_max_epi32(_mm256_loadu_si256(held + 1), top(b0, b1, b2, b3)));
+static void read_floats(const Job *job, Py_ssize_t row, float *out) {
+    const uint8_t *codes = job->codes + row * job->row_bytes;
+    switch (job->kind) {
+    case KIND_FLOAT32: memcpy(out, codes, (size_t)job->dim * 4); break;
+    case KIND_FLOAT16: job->level->half((const uint16_t *)codes, out, job->dim); break;
+    case KIND_BITS:
+        for (Py_ssize_t j = 0; j < job->dim; j += 8) {
+            const uint8_t *bits = (const uint8_t *)&SPREAD[codes[j / 8]];
+            const Py_ssize_t here = job->dim - j < 8 ? job->dim - j : 8;
+            for (Py_ssize_t i = 0; i < here; i++) out[j + i] = (float)(2 * bits[i] - 1);
         }
-        if (g < job->groups) {
-            const __m256i *qa = (const __m256i *)(job->query + g * pairs * LANES * 2);
-            __m256i a0 = _mm256_setzero_si256(), a1 = a0, a2 = a0, a3 = a0;
-            for (Py_ssize_t p = 0; p < pairs; p++) {
-                const __m256i a = _mm256_loadu_si256(qa + p);
-                a0 = _mm256_add_epi32(a0, _mm256_madd_epi16(a, pair(w0 + 2 * p)));
-                a1 = _mm256_add_epi32(a1, _mm256_madd_epi16(a, pair(w1 + 2 * p)));
-                a2 = _mm256_add_epi32(a2, _mm256_madd_epi16(a, pair(w2 + 2 * p)));
-                a3 = _mm256_add_epi32(a3, _mm256_madd_epi16(a, pair(w3 + 2 * p)));
-            }
-            __m256i *held = (__m256i *)(best + g * LANES);
-            _mm256_storeu_si256(
-                held, _mm256_max_epi32(_mm256_loadu_si256(held), top(a0, a1, a2, a3)));
+        break;
+    default: job->level->bytes(codes, job->kind == KIND_INT8, out, job->dim);
+    }
+}
+
+/* A patch into its place among ROWS others. What is behind `dim` meets zeros of the query. */
+static void place_floats(const Job *job, Py_ssize_t row, float *out) {
+    read_floats(job, row, job->one);
+    for (Py_ssize_t p = 0; p < job->float_pieces; p++)
+        memcpy(out + p * ROWS * 4, job->one + p * 4, PIECE);
+}
+
+/* The same as bytes: signed codes are moved up by 128, bits become 0 and 1. */
+static void place_bytes(const Job *job, Py_ssize_t row, uint8_t *out) {
+    const uint8_t *codes = job->codes + row * job->row_bytes;
+    const uint8_t flip = job->kind == KIND_INT8 ? 0x80 : 0;
+    for (Py_ssize_t p = 0; p < job->byte_pieces; p++, out += ROWS * PIECE) {
+        if (job->kind == KIND_BITS) {
+            memcpy(out, &SPREAD[codes[2 * p]], 8);
+            if (2 * p + 1 < job->row_bytes) memcpy(out + 8, &SPREAD[codes[2 * p + 1]], 8);
+        } else if (PIECE * (p + 1) <= job->dim) {
+            u16 piece;
+            memcpy(&piece, codes + PIECE * p, PIECE);
+            piece ^= flip;
+            memcpy(out, &piece, PIECE);
+        } else {
+            for (Py_ssize_t j = 0; j < job->dim - PIECE * p; j++)
+                out[j] = codes[PIECE * p + j] ^ flip;
         }
     }
 }
-/* out[i] = sum over tokens of weights * (best similarity + offset); -inf for an empty page */
+
+/* best [lanes] and arg [lanes] over the patches first..last-1, of which there is at least one.
+ * A block's missing patches repeat its last: zeros would beat a page of negative similarities. */
+static void best_patches(const Job *job, Py_ssize_t first, Py_ssize_t last, float *best,
+                         int32_t *arg) {
+    const Level *level = job->level;
+    for (Py_ssize_t lane = 0; lane < job->lanes; lane++) {
+        best[lane] = -INFINITY;
+        job->held[lane] = INT32_MIN;
+        arg[lane] = (int32_t)first;
+    }
+    for (Py_ssize_t at = first; at < last; at += AHEAD * ROWS) {
+        const Py_ssize_t left = last - at < AHEAD * ROWS ? last - at : AHEAD * ROWS;
+        const Py_ssize_t blocks = (left + ROWS - 1) / ROWS;
+        for (Py_ssize_t r = 0; r < blocks * ROWS; r++) {
+            const Py_ssize_t row = at + (r < left ? r : left - 1);
+            if (job->as_bytes)
+                place_bytes(job, row,
+                            job->byte_rows + r / ROWS * job->byte_pieces * ROWS * PIECE +
+                                r % ROWS * PIECE);
+            else
+                place_floats(job, row,
+                             job->rows + r / ROWS * job->float_pieces * ROWS * 4 + r % ROWS * 4);
+        }
+        for (Py_ssize_t lane = 0; lane < job->lanes;) {
+            const int is_wide = lane < job->wide;
+            if (job->as_bytes)
+                (is_wide ? level->byte16 : level->byte8)(
+                    job->rounded + lane * PIECE * job->byte_pieces, job->byte_rows,
+                    job->byte_pieces, blocks, (int32_t)at, job->held + lane, arg + lane);
+            else
+                (is_wide ? level->float16 : level->float8)(
+                    job->columns + lane * 4 * job->float_pieces, job->rows, job->float_pieces,
+                    blocks, (int32_t)at, best + lane, arg + lane);
+            lane += is_wide ? 16 : 8;
+        }
+    }
+    for (Py_ssize_t lane = 0; lane < job->lanes; lane++) {
+        if (arg[lane] >= last) arg[lane] = (int32_t)last - 1;
+        if (job->as_bytes)
+            best[lane] = job->steps[lane] * ((float)job->held[lane] - job->offsets[lane]);
+    }
+}
+
+/* The first of the `width` blocks whose patches score best together. best is [blocks][lanes] */
+static Py_ssize_t best_window(const Job *job, const float *best, Py_ssize_t blocks,
+                              Py_ssize_t width, const float *weights) {
+    Py_ssize_t chosen = 0;
+    float most = -INFINITY;
+    for (Py_ssize_t from = 0; from + width <= blocks; from++) {
+        float sum = 0;
+        for (Py_ssize_t t = 0; t < job->tokens; t++) {
+            float top = best[from * job->lanes + t];
+            for (Py_ssize_t b = from + 1; b < from + width; b++) {
+                const float here = best[b * job->lanes + t];
+                top = here > top ? here : top;
+            }
+            sum += weights[t] * top;
+        }
+        if (sum > most) {
+            most = sum;
+            chosen = from;
+        }
+    }
+    return chosen;
+}
+
+/* out[i] = the page's best window of `width` blocks of `stride` patches; a stride of 0 means the
+ * whole page. -inf for an empty page. best and arg are [most blocks of a page][lanes]. */
 static void score_pages(const Job *job, const int64_t *starts, Py_ssize_t pages,
-                        const float *weights, const float *offsets, Py_ssize_t tokens,
-                        int32_t *best, float *out) {
+                        const float *weights, Py_ssize_t stride, Py_ssize_t width, float *best,
+                        int32_t *arg, float *out) {
     for (Py_ssize_t i = 0; i < pages; i++) {
-        if (starts[i] == starts[i + 1]) {
+        const Py_ssize_t first = (Py_ssize_t)starts[i], last = (Py_ssize_t)starts[i + 1];
+        if (first == last) {
             out[i] = -INFINITY;
             continue;
         }
-        page_best(job, (Py_ssize_t)starts[i], (Py_ssize_t)starts[i + 1], best);
+        const Py_ssize_t step = stride ? stride : last - first;
+        const Py_ssize_t blocks = (last - first + step - 1) / step;
+        for (Py_ssize_t b = 0; b < blocks; b++) {
+            const Py_ssize_t end = first + (b + 1) * step;
+            best_patches(job, first + b * step, end < last ? end : last, best + b * job->lanes,
+                         arg + b * job->lanes);
+        }
+        const Py_ssize_t within = width < blocks ? width : blocks;
+        const Py_ssize_t from = best_window(job, best, blocks, within, weights);
         double sum = 0;
-        for (Py_ssize_t t = 0; t < tokens; t++)
-            sum += (double)weights[t] * ((double)best[t] + (double)offsets[t]);
+        for (Py_ssize_t t = 0; t < job->tokens; t++) {
+            Py_ssize_t top = from * job->lanes + t;
+            for (Py_ssize_t b = from + 1; b < from + within; b++)
+                if (best[b * job->lanes + t] > best[top]) top = b * job->lanes + t;
+            float similarity = best[top];
+            if (job->as_bytes) {
+                read_floats(job, arg[top], job->one);
+                similarity = job->level->dot(job->query + t * job->dim, job->one, job->dim);
+            }
+            sum += (double)weights[t] * similarity;
+        }
         out[i] = (float)sum;
     }
 }
 
-static int fits(const Py_buffer *query, const Py_buffer *weights, const Py_buffer *codes,
+static void pack_query(Job *job) {
+    const float limit = job->kind == KIND_BITS ? 127.0f : (float)job->level->query_limit;
+    for (Py_ssize_t t = 0; t < job->tokens; t++) {
+        const float *token = job->query + t * job->dim;
+        const Py_ssize_t width = t < job->wide ? 16 : 8, group = t / width * width;
+        float peak = 0;
+        for (Py_ssize_t j = 0; j < job->dim; j++) peak = fmaxf(peak, fabsf(token[j]));
+        const float step = job->as_bytes && peak > 0 ? peak / limit : 1.0f;
+        int64_t sum = 0;
+        for (Py_ssize_t j = 0; j < job->dim; j++) {
+            if (!job->as_bytes) {
+                job->columns[group * 4 * job->float_pieces + j * width + (t - group)] = token[j];
+                continue;
+            }
+            const int value = (int)fmaxf(-limit, fminf(limit, rintf(token[j] / step)));
+            sum += value;
+            job->rounded[group * PIECE * job->byte_pieces + (j / 4 * width + t - group) * 4 + j % 4] =
+                (int8_t)value;
+        }
+        /* bits are 2 b - 1, signed codes c - 128: both from sums over unsigned ones */
+        job->steps[t] = job->kind == KIND_BITS ? 2 * step : step;
+        job->offsets[t] = job->kind == KIND_BITS   ? 0.5f * (float)sum
+                          : job->kind == KIND_INT8 ? 128.0f * (float)sum
+                                                   : 0.0f;
+    }
+}
+
+static const int ITEM_BYTES[] = {1, 1, 2, 4, 1};
+
+static int fits(const Py_buffer *query, const Py_buffer *weights, const Py_buffer *codes, int kind,
                 const Py_buffer *starts, const Py_buffer *out) {
-    if (query->ndim != 2 || query->itemsize != 2 || codes->ndim != 2 || codes->itemsize != 1 ||
-        query->shape[1] != codes->shape[1] || weights->ndim != 1 || weights->itemsize != 4 ||
-        weights->shape[0] != query->shape[0] || starts->ndim != 1 || starts->itemsize != 8 ||
-        out->ndim != 1 || out->itemsize != 4 || starts->shape[0] != out->shape[0] + 1)
+    if (kind < KIND_INT8 || kind > KIND_BITS || query->ndim != 2 || query->itemsize != 4 ||
+        codes->ndim != 2 || codes->itemsize != ITEM_BYTES[kind] || weights->ndim != 1 ||
+        weights->itemsize != 4 || weights->shape[0] != query->shape[0] || starts->ndim != 1 ||
+        starts->itemsize != 8 || out->ndim != 1 || out->itemsize != 4 ||
+        starts->shape[0] != out->shape[0] + 1)
         return 0;
+    const Py_ssize_t dim = query->shape[1];
+    if (codes->shape[1] != (kind == KIND_BITS ? (dim + 7) / 8 : dim)) return 0;
     const int64_t *at = starts->buf;
     const Py_ssize_t pages = out->shape[0];
-    if (at[0] < 0 || at[pages] > codes->shape[0]) return 0;
+    if (at[0] < 0 || at[pages] > codes->shape[0] || codes->shape[0] > INT32_MAX - ROWS) return 0;
     for (Py_ssize_t i = 0; i < pages; i++)
         if (at[i] > at[i + 1]) return 0;
     return 1;
 }
 
-static PyObject *run(const Py_buffer *query, const Py_buffer *weights, const Py_buffer *codes,
-                     int is_signed, const Py_buffer *starts, const Py_buffer *out) {
-    const Py_ssize_t tokens = query->shape[0], dim = query->shape[1];
-    const Py_ssize_t groups = (tokens + LANES - 1) / LANES, pairs = (dim + 1) / 2;
-    const size_t packed_size = (size_t)groups * pairs * LANES * 2;
-    int16_t *packed = PyMem_RawCalloc(packed_size + 1, sizeof *packed);
-    int16_t *widened = PyMem_RawCalloc((size_t)ROWS * pairs * 2 + 1, sizeof *widened);
-    int32_t *best = PyMem_RawCalloc((size_t)groups * LANES + 1, sizeof *best);
-    float *offsets = PyMem_RawCalloc((size_t)tokens + 1, sizeof *offsets);
+static PyObject *run(const Level *level, const Py_buffer *query, const Py_buffer *weights,
+                     const Py_buffer *codes, int kind, const Py_buffer *starts, Py_ssize_t stride,
+                     Py_ssize_t width, const Py_buffer *out) {
+    Job job = {.level = level, .kind = kind, .codes = codes->buf, .query = query->buf};
+    job.tokens = query->shape[0];
+    job.dim = query->shape[1];
+    job.float_pieces = (job.dim + 3) / 4;
+    job.byte_pieces = (job.dim + PIECE - 1) / PIECE;
+    job.row_bytes = codes->shape[1] * codes->itemsize;
+    job.as_bytes = level->byte8 != NULL && kind != KIND_FLOAT16 && kind != KIND_FLOAT32;
+    /* 9 to 15 left over fill a wide register better than two narrow ones */
+    job.wide = level->float16 ? (job.tokens + 7) / 16 * 16 : 0;
+    job.lanes = job.wide + (job.tokens > job.wide ? (job.tokens - job.wide + 7) / 8 * 8 : 0);
+    const int64_t *at = starts->buf;
+    int64_t longest = 0;
+    for (Py_ssize_t i = 0; i < out->shape[0]; i++)
+        if (at[i + 1] - at[i] > longest) longest = at[i + 1] - at[i];
+    const size_t blocks = stride ? (size_t)(longest / stride + 1) : 1;
+    const size_t lanes = (size_t)job.lanes, ahead = AHEAD * ROWS;
+    const size_t floats = 4 * (size_t)job.float_pieces, bytes = PIECE * (size_t)job.byte_pieces;
+    job.columns = PyMem_RawCalloc(job.as_bytes ? 1 : lanes * floats + 1, sizeof *job.columns);
+    job.rounded = PyMem_RawCalloc(job.as_bytes ? lanes * bytes + 1 : 1, 1);
+    job.steps = PyMem_RawCalloc(lanes + 1, sizeof *job.steps);
+    job.offsets = PyMem_RawCalloc(lanes + 1, sizeof *job.offsets);
+    job.one = PyMem_RawCalloc(floats + 1, sizeof *job.one);
+    job.rows = PyMem_RawCalloc(job.as_bytes ? 1 : ahead * floats + 1, sizeof *job.rows);
+    job.byte_rows = PyMem_RawCalloc(job.as_bytes ? ahead * bytes + 1 : 1, 1);
+    job.held = PyMem_RawCalloc(lanes + 1, sizeof *job.held);
+    float *best = PyMem_RawCalloc(blocks * lanes + 1, sizeof *best);
+    int32_t *arg = PyMem_RawCalloc(blocks * lanes + 1, sizeof *arg);
     PyObject *result = NULL;
-    if (packed && widened && best && offsets) {
+    if (job.columns && job.rounded && job.steps && job.offsets && job.one && job.rows && job.byte_rows &&
+        job.held && best && arg) {
         Py_BEGIN_ALLOW_THREADS
-        const int16_t *rows = query->buf;
-        for (Py_ssize_t t = 0; t < tokens; t++) {
-            int64_t sum = 0;
-            for (Py_ssize_t j = 0; j < dim; j++) {
-                const int16_t value = rows[t * dim + j];
-                sum += value;
-                packed[(((t / LANES) * pairs + j / 2) * LANES + t % LANES) * 2 + j % 2] = value;
-            }
-            /* unsigned codes are scored less 128: give every component its 128 back */
-            offsets[t] = is_signed ? 0.0f : (float)(128 * sum);
-        }
-        const Job job = {packed, groups, pairs, dim, codes->buf, is_signed ? 0 : 0x80, widened};
-        score_pages(&job, starts->buf, out->shape[0], weights->buf, offsets, tokens, best,
-                    out->buf);
+        pack_query(&job);
+        score_pages(&job, at, out->shape[0], weights->buf, stride, width, best, arg, out->buf);
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     } else {
         PyErr_NoMemory();
     }
-    PyMem_RawFree(packed);
-    PyMem_RawFree(widened);
+    PyMem_RawFree(job.columns);
+    PyMem_RawFree(job.rounded);
+    PyMem_RawFree(job.steps);
+    PyMem_RawFree(job.offsets);
+    PyMem_RawFree(job.one);
+    PyMem_RawFree(job.rows);
+    PyMem_RawFree(job.byte_rows);
+    PyMem_RawFree(job.held);
     PyMem_RawFree(best);
-    PyMem_RawFree(offsets);
+    PyMem_RawFree(arg);
     return result;
 }
 
-static PyObject *maxsim(PyObject *module, PyObject *args) {
+static PyObject *score(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *objects[5];
-    int is_signed;
-    if (!PyArg_ParseTuple(args, "OOOpOO", &objects[0], &objects[1], &objects[2], &is_signed,
-                          &objects[3], &objects[4]))
+    const char *name;
+    int kind;
+    Py_ssize_t stride, width;
+    if (!PyArg_ParseTuple(args, "sOOOiOnnO", &name, &objects[0], &objects[1], &objects[2], &kind,
+                          &objects[3], &stride, &width, &objects[4]))
         return NULL;
+    const Level *level = NULL;
+    for (int i = 0; i < N_LEVELS; i++)
+        if (!strcmp(LEVELS[i].name, name) && is_supported(&LEVELS[i])) level = &LEVELS[i];
+    if (level == NULL || stride < 0 || width < 1) {
+        PyErr_SetString(PyExc_ValueError, "unknown level, or a window without patches");
+        return NULL;
+    }
     Py_buffer buffers[5];
     PyObject *result = NULL;
     int held = 0;
@@ -196,8 +353,9 @@ static PyObject *maxsim(PyObject *module, PyObject *args) {
         const int flags = PyBUF_C_CONTIGUOUS | (held == 4 ? PyBUF_WRITABLE : 0);
         if (PyObject_GetBuffer(objects[held], &buffers[held], flags) < 0) goto done;
     }
-    if (fits(&buffers[0], &buffers[1], &buffers[2], &buffers[3], &buffers[4]))
-        result = run(&buffers[0], &buffers[1], &buffers[2], is_signed, &buffers[3], &buffers[4]);
+    if (fits(&buffers[0], &buffers[1], &buffers[2], kind, &buffers[3], &buffers[4]))
+        result = run(level, &buffers[0], &buffers[1], &buffers[2], kind, &buffers[3], stride,
+                     width, &buffers[4]);
     else
         PyErr_SetString(PyExc_ValueError, "arrays do not fit together");
 done:
@@ -206,27 +364,47 @@ done:
 }
 
 static PyMethodDef methods[] = {
-    {"maxsim", maxsim, METH_VARARGS,
-     "maxsim(query [q,d] int16, weights [q] float32, codes [N,d] int8 or uint8, is_signed, "
-     "starts [k+1] int64, out [k] float32): write the pages' scores into out."},
+    {"score", score, METH_VARARGS,
+     "score(level, query [q,d] float32, weights [q] float32, codes [N,w], kind, starts [k+1] "
+     "int64, stride, width, out [k] float32): write the pages' scores into out."},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_maxsim", "Late-interaction scores over 8-bit codes.", 0, methods,
+    PyModuleDef_HEAD_INIT, "_maxsim", "Late-interaction scores over stored patches.", -1, methods,
     NULL, NULL, NULL, NULL,
 };
 
+/* LEVELS names what this processor can do, best first. */
 PyMODINIT_FUNC PyInit__maxsim(void) {
-    if (__builtin_cpu_supports("avx2")) return PyModule_Create(&definition);
-    PyErr_SetString(PyExc_ImportError, "this processor has no AVX2; numpy is as good");
+    for (int value = 0; value < 256; value++)
+        for (int bit = 0; bit < 8; bit++)
+            ((uint8_t *)&SPREAD[value])[bit] = (uint8_t)((value >> bit) & 1);
+    PyObject *module = PyModule_Create(&definition);
+    PyObject *names = PyList_New(0);
+    if (module == NULL || names == NULL) goto failed;
+    for (int i = 0; i < N_LEVELS; i++) {
+        if (!is_supported(&LEVELS[i])) continue;
+        PyObject *name = PyUnicode_FromString(LEVELS[i].name);
+        if (name == NULL || PyList_Append(names, name) < 0) {
+            Py_XDECREF(name);
+            goto failed;
+        }
+        Py_DECREF(name);
+    }
+    if (PyModule_AddObjectRef(module, "LEVELS", names) < 0) goto failed;
+    Py_DECREF(names);
+    return module;
+failed:
+    Py_XDECREF(module);
+    Py_XDECREF(names);
     return NULL;
 }
 
-#else /* numpy is faster than anything plain C can do: retrieval/maxsim.py falls back to it */
+#else
 
 PyMODINIT_FUNC PyInit__maxsim(void) {
-    PyErr_SetString(PyExc_ImportError, "this build has no kernel for this processor");
+    PyErr_SetString(PyExc_ImportError, "this compiler has no vector types; numpy does the work");
     return NULL;
 }
 

@@ -46,10 +46,13 @@ def problems(draw: st.DrawFn, longest: int = 150) -> Any:
 
 
 def tolerance(problem: Any) -> float:
-    """Rounding grows with the lengths of what is multiplied, not with a sum that cancels."""
+    """What rounding may cost; for int8 the query's too, see ``retrieval.maxsim``."""
     query, weights, codes, _, scales = problem
     rows = np.linalg.norm(codes.astype(float), axis=1).max(initial=0.0)
-    return float(1e-5 * (np.linalg.norm(query, axis=1) @ weights) * rows * scales.max() + 1e-6)
+    error = 1e-5 * np.linalg.norm(query, axis=1)
+    if codes.dtype == np.int8:
+        error = error + np.abs(query).max(axis=1) / 64 * np.sqrt(query.shape[1])
+    return float((error @ weights) * rows * scales.max() + 1e-6)
 
 
 @given(problems(), st.sampled_from([(8, 8), (16, 4), (12, 3), (64, 32), (128, 32)]))
@@ -65,15 +68,14 @@ def test_scores_are_those_of_the_best_window(problem: Any, shape: tuple[int, int
 def test_a_page_within_one_window_scores_as_a_whole(problem: Any) -> None:
     """128 patches hold all of these pages, so passages and MaxSim must agree."""
     whole = maxsim(*problem)
-    # The compiled kernel rounds the query to 15 bits.
-    np.testing.assert_allclose(best_passage(*problem), whole, atol=50 * tolerance(problem), rtol=0)
+    np.testing.assert_allclose(best_passage(*problem), whole, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(best_passage(*problem, window=0), whole)
 
 
 @given(problems())
 def test_no_window_beats_the_whole_page(problem: Any) -> None:
     query, weights, codes, starts, scales = problem
-    slack = 50 * tolerance(problem)
+    slack = tolerance(problem)
     passages = best_passage(query, weights, codes, starts, scales, window=16, stride=8)
     assert (passages <= maxsim(*problem) + slack).all()
 
@@ -117,7 +119,7 @@ def test_pages_longer_than_a_block_of_work() -> None:
     scales = np.full(6, 1 / 127, np.float32)
     found = best_passage(query, weights, codes, starts, scales)
     expected = reference(query, weights, codes, starts, scales, 128, 32)
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(found, expected, rtol=0.01)
     assert np.isneginf(found[[1, 5]]).all()
 
 

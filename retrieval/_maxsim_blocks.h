@@ -1,0 +1,177 @@
+/* The innermost loops of retrieval/_maxsim.c: for a run of patches, the largest similarity to
+ * each query token, and which patch has it.
+ *
+ * Layout: tokens lie in the lanes of a register, 16 or 8 of them, and a patch's components are
+ * broadcast to all of them. The maximum over patches is then one instruction a register, with
+ * no sum across it, and eight patches at a time hide the latency of the additions. Of eight
+ * patches 16 bytes each lie side by side, so that their addresses are one and constants.
+ *
+ * Two kinds of loop. FLOAT_LOOP multiplies floats; compilers turn its vectors into whatever
+ * the target has, so the same text serves AVX-512, AVX2, SSE and NEON. BYTE_LOOP multiplies
+ * unsigned bytes with a query rounded to 8 (or 7) bits, at two to four times the speed; its
+ * sums only choose patches, and _maxsim.c scores the chosen ones exactly.
+ */
+#include <stdint.h>
+#include <string.h>
+
+#define ROWS 8   /* patches at a time */
+#define PIECE 16 /* bytes of one patch that lie together */
+
+typedef uint8_t u16 __attribute__((vector_size(PIECE)));
+typedef float f8 __attribute__((vector_size(32)));
+typedef float f16 __attribute__((vector_size(64)));
+
+/* query [pieces][4][W], rows [blocks][pieces][ROWS][4]; best and arg [W] are raised by the rows,
+ * of which the first is patch `at`. R of them at a time are as many as fit into registers. */
+#define FLOAT_LOOP(NAME, TARGET, VECTOR, W, R)                                                 \
+    TARGET static void NAME(const float *query, const float *rows, Py_ssize_t pieces,          \
+                            Py_ssize_t blocks, int32_t at, float *best, int32_t *arg) {        \
+        for (Py_ssize_t part = 0; part < blocks * ROWS / R; part++, at += R) {                 \
+            const float *first = rows + part * R / ROWS * pieces * ROWS * 4 + part * R % ROWS * 4; \
+            VECTOR sum[R];                                                                     \
+            _Pragma("GCC unroll 8") for (int r = 0; r < R; r++) sum[r] = (VECTOR){0};          \
+            for (Py_ssize_t p = 0; p < pieces; p++)                                            \
+                _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++) {                          \
+                    VECTOR q;                                                                  \
+                    memcpy(&q, query + (p * 4 + j) * W, sizeof q);                             \
+                    _Pragma("GCC unroll 8") for (int r = 0; r < R; r++)                        \
+                        sum[r] += q * first[(p * ROWS + r) * 4 + j];                           \
+                }                                                                              \
+            for (int r = 0; r < R; r++) {                                                      \
+                float found[W];                                                                \
+                memcpy(found, &sum[r], sizeof found);                                          \
+                for (int lane = 0; lane < W; lane++) {                                         \
+                    const int more = found[lane] > best[lane];                                 \
+                    best[lane] = more ? found[lane] : best[lane];                              \
+                    arg[lane] = more ? at + r : arg[lane];                                     \
+                }                                                                              \
+            }                                                                                  \
+        }                                                                                      \
+    }
+
+FLOAT_LOOP(float8_plain, , f8, 8, 4)
+
+/* The product of a token and a patch, in four partial sums so that it need not wait for itself. */
+#define DOT(NAME, TARGET)                                                               \
+    TARGET static float NAME(const float *a, const float *b, Py_ssize_t dim) {          \
+        f8 part[2] = {{0}, {0}};                                                        \
+        Py_ssize_t j = 0;                                                               \
+        for (; j + 16 <= dim; j += 16) {                                                \
+            f8 x[2], y[2];                                                              \
+            memcpy(x, a + j, sizeof x);                                                 \
+            memcpy(y, b + j, sizeof y);                                                 \
+            part[0] += x[0] * y[0];                                                     \
+            part[1] += x[1] * y[1];                                                     \
+        }                                                                               \
+        part[0] += part[1];                                                             \
+        float sum = 0;                                                                  \
+        for (int lane = 0; lane < 8; lane++) sum += part[0][lane];                      \
+        for (; j < dim; j++) sum += a[j] * b[j];                                        \
+        return sum;                                                                     \
+    }
+
+DOT(dot_plain, )
+
+/* A patch's stored components as numbers; `kind` is one of the KIND_ constants of _maxsim.c. */
+static void widen_half_plain(const uint16_t *half, float *out, Py_ssize_t dim) {
+    for (Py_ssize_t j = 0; j < dim; j++) {
+        /* exponent and fraction moved into float32's places, then 2^112 makes up for its bias:
+         * right for zeros and subnormals too; patches are finite */
+        const uint32_t bits = ((uint32_t)half[j] & 0x7fffu) << 13;
+        const uint32_t sign = ((uint32_t)half[j] & 0x8000u) << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        value *= 0x1p112f;
+        uint32_t all;
+        memcpy(&all, &value, sizeof all);
+        all |= sign;
+        memcpy(out + j, &all, sizeof all);
+    }
+}
+
+static inline __attribute__((always_inline)) void widen_bytes(const uint8_t *codes, int is_signed,
+                                                              float *out, Py_ssize_t dim) {
+    if (is_signed)
+        for (Py_ssize_t j = 0; j < dim; j++) out[j] = (float)((const int8_t *)codes)[j];
+    else
+        for (Py_ssize_t j = 0; j < dim; j++) out[j] = (float)codes[j];
+}
+
+static void widen_bytes_plain(const uint8_t *codes, int is_signed, float *out, Py_ssize_t dim) {
+    widen_bytes(codes, is_signed, out, dim);
+}
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define AVX2 __attribute__((target("avx2,fma,f16c")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")))
+
+FLOAT_LOOP(float8_avx2, AVX2, f8, 8, ROWS)
+FLOAT_LOOP(float8_avx512, AVX512, f8, 8, ROWS)
+FLOAT_LOOP(float16_avx512, AVX512, f16, 16, ROWS)
+DOT(dot_avx2, AVX2)
+
+AVX2 static void widen_half_avx2(const uint16_t *half, float *out, Py_ssize_t dim) {
+    Py_ssize_t j = 0;
+    for (; j + 8 <= dim; j += 8)
+        _mm256_storeu_ps(out + j, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(half + j))));
+    widen_half_plain(half + j, out + j, dim - j);
+}
+
+AVX2 static void widen_bytes_avx2(const uint8_t *codes, int is_signed, float *out, Py_ssize_t dim) {
+    widen_bytes(codes, is_signed, out, dim);
+}
+
+static inline int32_t four(const uint8_t *at) {
+    int32_t all;
+    memcpy(&all, at, sizeof all);
+    return all;
+}
+
+/* query [pieces][4][W][4] signed, rows [blocks][pieces][ROWS][PIECE] unsigned.
+ * MULTIPLY(sum, codes, query) adds products of four, RAISE(best, arg, sum, patch) keeps the
+ * larger of best and sum and whose it is. */
+#define BYTE_LOOP(NAME, TARGET, REGISTER, W, LOAD, STORE, ZERO, ALL, RAISE, MULTIPLY)            \
+    TARGET static void NAME(const int8_t *query, const uint8_t *rows, Py_ssize_t pieces,         \
+                            Py_ssize_t blocks, int32_t at, int32_t *best, int32_t *arg) {        \
+        REGISTER most = LOAD((const void *)best), whose = LOAD((const void *)arg);               \
+        for (Py_ssize_t part = 0; part < blocks; part++) {                                       \
+            REGISTER sum[ROWS];                                                                  \
+            _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++) sum[r] = ZERO();              \
+            for (Py_ssize_t p = 0; p < pieces; p++, rows += ROWS * PIECE)                        \
+                _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++) {                            \
+                    const REGISTER q = LOAD((const void *)(query + (p * 4 + j) * 4 * W));        \
+                    _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++)                       \
+                        sum[r] = MULTIPLY(sum[r], ALL(four(rows + r * PIECE + 4 * j)), q);       \
+                }                                                                                \
+            _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++) {                             \
+                RAISE(most, whose, sum[r], ALL(at));                                             \
+                at++;                                                                            \
+            }                                                                                    \
+        }                                                                                        \
+        STORE((void *)best, most);                                                               \
+        STORE((void *)arg, whose);                                                               \
+    }
+
+#define RAISE_AVX2(most, whose, sum, patch)                                   \
+    const __m256i more = _mm256_cmpgt_epi32(sum, most);                       \
+    most = _mm256_max_epi32(most, sum);                                       \
+    whose = _mm256_blendv_epi8(whose, patch, more)
+#define RAISE_8(most, whose, sum, patch)                                      \
+    whose = _mm256_mask_mov_epi32(whose, _mm256_cmpgt_epi32_mask(sum, most), patch); \
+    most = _mm256_max_epi32(most, sum)
+#define RAISE_16(most, whose, sum, patch)                                     \
+    whose = _mm512_mask_mov_epi32(whose, _mm512_cmpgt_epi32_mask(sum, most), patch); \
+    most = _mm512_max_epi32(most, sum)
+/* The query has 7 bits here: two products of a full byte with 8 would not fit into 16. */
+#define MADDUBS(sum, codes, q) \
+    _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, q), _mm256_set1_epi16(1)))
+
+BYTE_LOOP(byte8_avx2, AVX2, __m256i, 8, _mm256_loadu_si256, _mm256_storeu_si256,
+          _mm256_setzero_si256, _mm256_set1_epi32, RAISE_AVX2, MADDUBS)
+BYTE_LOOP(byte8_avx512, AVX512, __m256i, 8, _mm256_loadu_si256, _mm256_storeu_si256,
+          _mm256_setzero_si256, _mm256_set1_epi32, RAISE_8, _mm256_dpbusd_epi32)
+BYTE_LOOP(byte16_avx512, AVX512, __m512i, 16, _mm512_loadu_si512, _mm512_storeu_si512,
+          _mm512_setzero_si512, _mm512_set1_epi32, RAISE_16, _mm512_dpbusd_epi32)
+#endif
