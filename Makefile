@@ -63,7 +63,7 @@ $(MODELS_VENV)/.models: $(INSTALL_INPUTS)
 	@$(PYTHON) -m venv $(MODELS_VENV)
 	@$(MODELS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	@$(MODELS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		-e '.[dev,colpali]'
+		-e '.[dev,colpali,local]'
 	@touch $@
 
 test-models: $(MODELS_VENV)/.models ## Tests of the visual encoders and of torch scoring (installs torch)

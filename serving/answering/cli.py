@@ -29,7 +29,10 @@ def ask(
     ] = None,
     vlm: Annotated[
         str | None,
-        typer.Option(help="URL of an OpenAI-compatible model.", envvar="FOLIOSCOPE_VLM"),
+        typer.Option(
+            help="A model: URL of an OpenAI-compatible endpoint, or local:MODEL.",
+            envvar="FOLIOSCOPE_VLM",
+        ),
     ] = None,
     model: Annotated[
         str, typer.Option(help="Its name, where the server has several.", envvar="FOLIOSCOPE_MODEL")
@@ -55,6 +58,8 @@ def ask(
     folioscope ask "What is the total of invoice FF-2025-0318?" --index my-index
 
     folioscope ask "Why did margins fall?" -i my-index --vlm http://localhost:8000/v1 --stream
+
+    folioscope ask "Why did margins fall?" -i my-index --vlm local:Qwen/Qwen2.5-VL-3B-Instruct
     """
     from indexing.index import Index
 
@@ -127,17 +132,9 @@ def _answerer(index: Any, vlm: str | None, model: str, key: str) -> Answerer:
 
     if vlm is None:
         return Answerer(index)
-    from retrieval.errors import InputError
+    from serving.answering.models import open_model
 
-    try:
-        from serving.answering.vlm import EndpointModel, EndpointSettings
-
-        return Answerer(index, model=EndpointModel(EndpointSettings(vlm, model, key)))
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"a model needs the package '{error.name}', which is not installed; "
-            "run `pip install 'folioscope[vlm]'`"
-        ) from error
+    return Answerer(index, model=open_model(vlm, model=model, key=key))
 
 
 def _print(answer: Answer) -> None:

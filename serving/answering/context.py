@@ -1,29 +1,27 @@
-"""What a vision-language model is shown: legible pictures of the places, the pages' words, and
-no more than its budget of tokens."""
+"""What a vision-language model is shown: pages' words with their places, pictures of them, and no
+more than its budget of tokens."""
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from PIL import Image as Pillow
 
 from indexing.index import Index
-from retrieval.errors import FolioscopeError
-from retrieval.types import Box
 from serving.answering.types import EvidencePage
+from serving.answering.views import Picture, ViewSettings, views
 
-# Below this height in pixels models begin to misread digits; 10-point print at 110 dpi has it.
-_LEGIBLE_PIXELS = 14
-_LARGEST = 1536
-_OVERVIEW = 640
-# Words nearest to the places found come first when a page has more than fits.
-_CHARACTERS_A_TOKEN = 3.5
-_WORDS_A_PAGE = 900
+Count = Callable[[str], int]
+# The instructions, the marks and the head of every page, roughly.
+_INSTRUCTIONS = 320
+_PAGE_HEAD = 90
+# The share of the budget that words may take; pictures get the rest and what words leave.
+_WORDS = 0.5
+_LINE = 24
+_PIECE = re.compile(r"\d|[a-zA-Z]+|\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +32,13 @@ class ContextSettings:
     tokens: int = 12_000
     pixels_a_token: int = 784
     pictures: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A PNG of a page or of ``box`` on it."""
-
-    data: bytes
-    size: tuple[int, int]
-    box: Box | None
-
-    def url(self) -> str:
-        """As a data URL."""
-        return "data:image/png;base64," + base64.b64encode(self.data).decode()
+    views: ViewSettings = field(default_factory=ViewSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What is shown of one page; ``number`` is what the model calls it, from 1."""
+    """What is shown of one page; ``number`` is what the model calls it, from 1. ``tokens`` is
+    what words and pictures cost."""
 
     number: int
     page: EvidencePage
@@ -60,91 +47,98 @@ class PageContext:
     tokens: int
 
 
+def estimate_tokens(text: str) -> int:
+    """Tokens of ``text`` for a model whose tokenizer is not at hand: rather too many than too
+    few. Digits and marks are counted one by one, as the tokenizers of most families cut them.
+
+    >>> estimate_tokens("Revenue 1,577")
+    7
+    """
+    return sum(math.ceil(len(piece) / 4) for piece in _PIECE.findall(text))
+
+
 def build_context(
-    pages: Sequence[EvidencePage], index: Index, settings: ContextSettings
+    pages: Sequence[EvidencePage],
+    index: Index,
+    settings: ContextSettings,
+    *,
+    question: str = "",
+    count: Count = estimate_tokens,
 ) -> list[PageContext]:
-    """The pages that fit the budget, best first; at least the words of the first."""
-    shown: list[PageContext] = []
-    left = settings.tokens
-    for number, page in enumerate(pages, 1):
-        words = _words(page, max(200, left // 2))
-        cost = int(len(words) / _CHARACTERS_A_TOKEN)
-        pictures: list[Picture] = []
-        if shown and cost > left:
-            break
-        left -= cost
-        if settings.pictures:
-            for picture in _pictures(page, index):
-                price = picture.size[0] * picture.size[1] // settings.pixels_a_token
-                if price > left:
-                    break
-                left -= price
-                cost += price
-                pictures.append(picture)
-        shown.append(PageContext(number, page, words, tuple(pictures), cost))
+    """The pages that fit the budget, best first; at least some words of the first.
+
+    Words come first, more of them for a page found earlier, so that a page further down is not
+    pushed out by the pictures of the first; what is left goes to pictures.
+    """
+    budget = settings.tokens - _INSTRUCTIONS - count(question)
+    shown = _with_words(pages, max(budget, 200), settings.pictures, count)
+    left = budget - sum(page.tokens for page in shown)
+    if settings.pictures:
+        for place, page in enumerate(shown):
+            kept: list[Picture] = []
+            spent = 0
+            if left < _LINE:
+                break
+            for picture in views(page.page, index, settings.views):
+                price = math.ceil(picture.size[0] * picture.size[1] / settings.pixels_a_token)
+                if price <= left - spent:
+                    kept.append(picture)
+                    spent += price
+            shown[place] = replace(page, pictures=tuple(kept), tokens=page.tokens + spent)
+            left -= spent
     return shown
 
 
-def _pictures(page: EvidencePage, index: Index) -> list[Picture]:
-    """The place found, legible, then the whole page, small. None where it cannot be pictured:
-    the words are there all the same."""
-    words = page.record.words
-    height = page.record.height or 842.0
-    dpi = 110
-    if len(words):
-        # Page heights are points for PDFs: a word of h of the page has h * height / 72 * dpi px.
-        tall = float(np.median(words.boxes[:, 3] - words.boxes[:, 1])) * height / 72
-        dpi = int(np.clip(_LEGIBLE_PIXELS / max(tall, 1e-3), 72, 300))
-    try:
-        whole = Pillow.fromarray(index.page_image(page.hit, dpi=dpi))
-    except FolioscopeError:
-        return []
-    found: list[Picture] = []
-    if page.hit.regions:
-        box = _around(page.hit.regions[0].box)
-        w, h = whole.size
-        part = whole.crop(
-            (int(box[0] * w), int(box[1] * h), int(box[2] * w) + 1, int(box[3] * h) + 1)
-        )
-        found.append(_picture(part, _LARGEST, box))
-    found.append(_picture(whole, _OVERVIEW if found else _LARGEST, None))
-    return found
+def usage_of(
+    context: Sequence[PageContext], settings: ContextSettings, found: int
+) -> dict[str, int]:
+    """What a context takes of its budget, for the answer's ``usage``."""
+    return {
+        "budget_tokens": settings.tokens,
+        "context_tokens": sum(page.tokens for page in context) + _INSTRUCTIONS,
+        "pages": len(context),
+        "pages_left_out": found - len(context),
+        "pictures": sum(len(page.pictures) for page in context),
+    }
 
 
-def _around(box: Box) -> Box:
-    """The box with its neighbourhood: a table's head and the lines beside it."""
-    x0, y0, x1, y1 = box
-    return (0.0, max(0.0, y0 - 0.12), 1.0, min(1.0, y1 + 0.12)) if x1 > x0 else box
+def _with_words(
+    pages: Sequence[EvidencePage], budget: int, pictures: bool, count: Count
+) -> list[PageContext]:
+    """Pages with their words only, within their share of ``budget``."""
+    left = int(budget * _WORDS) if pictures else budget
+    weights = 1 / np.arange(1, len(pages) + 1)
+    shown: list[PageContext] = []
+    for place, page in enumerate(pages):
+        share = int(left * weights[place] / weights[place:].sum())
+        if shown and share < _PAGE_HEAD + _LINE:
+            break
+        words, spent = _words(page, max(share - _PAGE_HEAD, _LINE), count)
+        left -= spent + _PAGE_HEAD
+        shown.append(PageContext(place + 1, page, words, (), spent + _PAGE_HEAD))
+    return shown
 
 
-def _picture(image: Pillow.Image, largest: int, box: Box | None) -> Picture:
-    image.thumbnail((largest, largest), Pillow.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return Picture(buffer.getvalue(), image.size, box)
-
-
-def _words(page: EvidencePage, tokens: int) -> str:
-    """The page's lines with their boxes in thousandths, as JSON lines; those nearest to the
-    places found if not all fit."""
+def _words(page: EvidencePage, tokens: int, count: Count) -> tuple[str, int]:
+    """The page's lines, each after its box in thousandths of the page, and what they cost; those
+    nearest to the question if not all fit."""
     words = page.record.words
     if not len(words):
-        return ""
+        return "", 0
     starts = np.flatnonzero(np.diff(words.lines, prepend=words.lines[0] - 1))
     ends = np.append(starts[1:], len(words))
     lines = []
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         boxes = words.boxes[start:end]
         box = [*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)]
-        text = " ".join(words.texts[start:end])
+        text = " ".join(" ".join(words.texts[start:end]).split())
         strength = float(page.evidence[:, start:end].max()) if page.evidence.size else 0.0
-        lines.append((strength, start, [round(float(v) * 1000) for v in box], text))
-    most = int(tokens * _CHARACTERS_A_TOKEN)
+        lines.append((strength, start, f"[{','.join(f'{v * 1000:.0f}' for v in box)}] {text}"))
     kept: list[tuple[int, str]] = []
-    for _, start, box, text in sorted(lines, key=lambda line: -line[0]):
-        said = json.dumps({"box": box, "text": text}, ensure_ascii=False)
-        if most - len(said) < 0:
-            continue
-        most -= len(said)
-        kept.append((start, said))
-    return "\n".join(said for _, said in sorted(kept))
+    spent = 0
+    for _, start, said in sorted(lines, key=lambda line: -line[0]):
+        cost = count(said) + 1
+        if spent + cost <= tokens:
+            spent += cost
+            kept.append((start, said))
+    return "\n".join(said for _, said in sorted(kept)), spent

@@ -35,6 +35,14 @@ _STEP = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"\b[A-Z][\w&.'-]*(?:\s+(?:of|the|and|&|de|von|van)?\s*[A-Z][\w&.'-]*)+")
+# A capital after these is a sentence's or a noun's, not a name's.
+_ARTICLES = frozenset(
+    (
+        *("the", "a", "an", "this", "that", "its", "their", "our", "in", "on", "at", "of", "for"),
+        *("by", "as", "from", "both", "der", "die", "das", "ein", "eine", "im", "am", "le", "la"),
+        *("les", "un", "une", "el", "los", "las", "il", "lo", "de", "het", "een", "o", "os"),
+    )
+)
 _TOKEN = re.compile(r"[^\W_]+(?:[.,'\u2019-][^\W_]+)*")
 
 
@@ -194,15 +202,31 @@ def check_claim(claim: Claim, pages: Mapping[int, PageRecord], question: str = "
     said = plain(f"{evidence} {question}")
     problems += [
         f"the name {name} does not stand in the evidence"
-        for name in _NAME.findall(claim.text)
+        for name in _names(claim.text)
         if not _name_stands(name, said)
     ]
+    if sound and (foreign := scripts(claim.text) - scripts(f"{evidence} {question}")):
+        problems.append(f"its words are in {', '.join(sorted(foreign))}, those of the page are not")
     return replace(
         claim,
         citations=citations,
         problems=tuple(dict.fromkeys(problems)),
         verdict=_verdict(bool(sound), not problems),
     )
+
+
+def scripts(text: str) -> set[str]:
+    """The scripts of a text's letters, as "LATIN", "CYRILLIC", "CJK"; a symbol alone, such as a
+    Greek letter in a formula, is none.
+
+    >>> sorted(scripts("Der Umsatz (\u03b1) \u0432\u044b\u0440\u043e\u0441"))
+    ['CYRILLIC', 'LATIN']
+    """
+    found = set()
+    for word in re.findall(r"[^\W\d_]{2,}", text):
+        found.add(unicodedata.name(word[0], "UNKNOWN").split()[0])
+    # Japanese mixes its syllables with Chinese characters within one text.
+    return {{"HIRAGANA": "CJK", "KATAKANA": "CJK"}.get(name, name) for name in found}
 
 
 def _verdict(anything: bool, everything: bool) -> Verdict:
@@ -325,6 +349,18 @@ def _rounded(value: Decimal, said: Decimal, *, percent: bool) -> bool:
     digits = Decimal(1).scaleb(int(said.as_tuple().exponent))
     candidates = [value, value * 100] if percent else [value]
     return any(abs(abs(c) - abs(said)) <= digits / 2 for c in candidates)
+
+
+def _names(text: str) -> list[str]:
+    """Names in a text: two capitalised words or more, an article before them apart."""
+    found = []
+    for name in _NAME.findall(text):
+        first, _, rest = name.partition(" ")
+        if first.lower() not in _ARTICLES:
+            found.append(name)
+        elif " " in rest:
+            found.append(rest.strip())
+    return found
 
 
 def _name_stands(name: str, said: str) -> bool:

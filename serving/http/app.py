@@ -83,15 +83,13 @@ def make_state(settings: ServerSettings) -> ServerState:
 def _model(settings: ServerSettings) -> Model | None:
     if settings.vlm_url is None:
         return None
-    from serving.answering.vlm import EndpointModel, EndpointSettings
+    from serving.answering.models import open_model
 
-    return EndpointModel(
-        EndpointSettings(
-            settings.vlm_url,
-            settings.vlm_model,
-            settings.vlm_key,
-            seconds=settings.answer_seconds,
-        )
+    return open_model(
+        settings.vlm_url,
+        model=settings.vlm_model,
+        key=settings.vlm_key,
+        seconds=settings.answer_seconds,
     )
 
 

@@ -49,7 +49,9 @@ class ServerSettings(BaseSettings):
     requests_per_minute: int = Field(default=600, ge=1, description="Of one key or address.")
 
     answer_threads: int = Field(default=2, ge=1, le=256)
-    vlm_url: str | None = Field(default=None, description="An OpenAI-compatible endpoint.")
+    vlm_url: str | None = Field(
+        default=None, description="An OpenAI-compatible endpoint, or local:MODEL."
+    )
     vlm_model: str = ""
     vlm_key: str = Field(default="none", repr=False)
 

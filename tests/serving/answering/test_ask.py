@@ -20,19 +20,6 @@ from serving.answering.receipts import receipt_of, verify_receipt
 from serving.answering.types import Answer, EvidencePage
 from serving.answering.vlm import EndpointModel, EndpointSettings
 
-NAMES = (
-    "invoice-ff-2025-0318.pdf",
-    "tarnfield-annual-report-2024.pdf",
-    "receipt-pilcrow-coffee.jpg",
-)
-
-
-@pytest.fixture(scope="module")
-def index(sample_documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
-    index = Index.create(tmp_path_factory.mktemp("asked") / "index")
-    index.add([sample_documents / name for name in NAMES])
-    return index
-
 
 @pytest.mark.parametrize(
     ("question", "expected", "page"),
@@ -221,6 +208,42 @@ def test_structured_output_is_dropped_where_it_is_refused(index: Index, model: M
     script.replies = [400, good]
     assert Answerer(index, model=make()).ask(QUESTION).status == "answered"
     assert "response_format" in script.requests[0] and "response_format" not in script.requests[1]
+
+
+IN_ANOTHER_LANGUAGE = (
+    ("Der Rechnungsbetrag ist £6.722,58.", "supported"),
+    ("Der Rechnungsbetrag ist £6.272,58.", "removed"),
+    ("\u5408\u8ba1 £6,722.58", "removed"),
+    ("\u0418\u0442\u043e\u0433\u043e £6,722.58", "removed"),
+)
+
+
+@pytest.mark.parametrize(("text", "outcome"), IN_ANOTHER_LANGUAGE)
+def test_an_answer_in_another_language(index: Index, model: Made, text: str, outcome: str) -> None:
+    """Numbers are checked in every language; words of another script cannot be."""
+    script, make = model
+    script.replies = [reply(text, {"page": 1, "quote": "Total due £6,722.58"})]
+    answer = Answerer(index, model=make()).ask(QUESTION)
+    assert (answer.claims or answer.removed)[0].text == text
+    assert answer.status == ("answered" if outcome == "supported" else "not-in-documents")
+    assert bool(answer.removed) == (outcome == "removed")
+
+
+def test_a_refusal_in_the_form_is_no_answer(index: Index, model: Made) -> None:
+    script, make = model
+    refusal = "I'm sorry, but I can't help with that."
+    script.replies = [json.dumps({"answerable": True, "answer": refusal, "claims": []})]
+    answer = Answerer(index, model=make()).ask(QUESTION)
+    assert answer.status == "not-in-documents" and refusal not in answer.text
+
+
+def test_many_pages_stay_within_the_budget(index: Index, model: Made) -> None:
+    script, make = model
+    script.replies = [reply("The total is £6,722.58.", {"page": 1, "quote": "Total due £6,722.58"})]
+    every = AnswerSettings(pages=200)
+    answer = Answerer(index, model=make(), settings=every).ask(QUESTION, k=200)
+    assert answer.status == "answered"
+    assert answer.usage["context_tokens"] <= answer.usage["budget_tokens"] == 12_000
 
 
 def test_not_in_the_documents_is_an_answer(index: Index, model: Made) -> None:

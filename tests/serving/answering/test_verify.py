@@ -52,8 +52,8 @@ def cite(quote: str, box: Box | None = None, page_id: int = 7) -> Citation:
     return Citation(page_id, 1, "a.pdf", 0, place, quote)
 
 
-def claim(text: str, quote: str, **more: str) -> Claim:
-    return check_claim(Claim(text, (cite(quote),), **more), PAGES)
+def claim(text: str, quote: str, arithmetic: str = "") -> Claim:
+    return check_claim(Claim(text, (cite(quote),), arithmetic), PAGES)
 
 
 @pytest.mark.parametrize(
