@@ -84,7 +84,8 @@ class SkippedSource:
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What a build did. ``unchanged`` sources were in the index already, by content."""
+    """What a build did. ``unchanged`` sources were in the index already, by content; ``notes``
+    say of recordings what all of their frames would have cost, and how many were kept."""
 
     generation: int
     documents_added: int
@@ -93,6 +94,7 @@ class BuildReport:
     unchanged: int
     seconds: float
     pages_per_second: float
+    notes: tuple[str, ...] = ()
 
 
 Progress = Callable[[BuildProgress], None]
@@ -187,6 +189,7 @@ def add_sources(
         unchanged=unchanged,
         seconds=seconds,
         pages_per_second=count.pages / max(seconds, 1e-6),
+        notes=tuple(f"{Path(found.source).name}: {found.note}" for found in fresh if found.note),
     )
 
 

@@ -292,6 +292,8 @@ def _add(
         f"{report.seconds:.1f} s ({report.pages_per_second:.1f} pages/s)"
         + (f"; {report.unchanged} were there already" if report.unchanged else "")
     )
+    for note in report.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     print_skipped(report.skipped)
     if table is not None and table.unused:
         named = ", ".join(table.unused[:5]) + (" ..." if len(table.unused) > 5 else "")

@@ -30,6 +30,10 @@ MEANINGS: dict[str, Meaning] = {
     "opened-by-pdfium": Meaning("repaired", "damaged; only the second library could open it"),
     "pages-missing": Meaning("degraded", "it has fewer pages than it says"),
     "pages-cut": Meaning("degraded", "only its first pages were read; the limit is max_pages"),
+    "recording-cut-off": Meaning("degraded", "the recording is shorter than it says"),
+    "frames-thinned": Meaning(
+        "degraded", "it changes more often than is kept; the limit is max_video_pages"
+    ),
     # the page
     "page-failed": Meaning("degraded", "reading the page crashed or took too long; it is empty"),
     "page-skipped": Meaning("degraded", "not tried: earlier pages took all of the file's time"),
@@ -43,6 +47,7 @@ MEANINGS: dict[str, Meaning] = {
     "rendered-by-pdfium": Meaning("repaired", "drawn by pdfium, as the first library failed"),
     "text-layer-unreadable": Meaning("repaired", "the text layer is gibberish; read by OCR"),
     "label-unknown": Meaning("fine", "the page's own number cannot be read"),
+    "times-unknown": Meaning("fine", "when the page is shown is not known"),
     "outline-unknown": Meaning("fine", "the document's outline cannot be read"),
     "pictures-unknown": Meaning("fine", "the pictures on the page cannot be listed"),
 }

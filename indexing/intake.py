@@ -15,7 +15,7 @@ from typing import Self
 
 import numpy as np
 
-from indexing.inspection import EXTENSIONS
+from indexing.media_types import EXTENSIONS
 from indexing.messages import Describe, Finished, PageRead, ReadPages, Refused, Render
 from indexing.renderers.base import Image
 from indexing.sandbox import Worker, WorkerDiedError, WorkerPool
@@ -65,7 +65,9 @@ class IntakeWorkers:
         with self._pool.lease() as worker:
             try:
                 worker.ask(Describe(path, self._settings, dict(metadata or {})))
-                answer = worker.reply(self._settings.seconds_per_page)
+                answer = worker.reply(
+                    self._settings.seconds_per_page, self._settings.seconds_per_file
+                )
             except WorkerDiedError as death:
                 raise InputError(f"{path}: opening it {death}; {_REMEDY}") from death
         if isinstance(answer, Refused):
@@ -97,7 +99,9 @@ class IntakeWorkers:
         with self._pool.lease() as worker:
             try:
                 worker.ask(Render(path, self._settings, number, dpi, moment))
-                answer = worker.reply(self._settings.seconds_per_page)
+                answer = worker.reply(
+                    self._settings.seconds_per_page, self._settings.seconds_per_file
+                )
             except WorkerDiedError as death:
                 raise InputError(
                     f"{path}: rendering page {number + 1} {death}; {_REMEDY}"
@@ -145,7 +149,7 @@ def _ask(
         try:
             worker.ask(ReadPages(path, settings, rest, want_image))
             for _ in rest:
-                answer = worker.reply(settings.seconds_per_page)
+                answer = worker.reply(settings.seconds_per_page, settings.seconds_per_file)
                 if isinstance(answer, Refused):
                     raise answer.error
                 if not isinstance(answer, PageRead):

@@ -70,9 +70,14 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Working:
+    """Not done yet, but not stuck: work that takes longer than a page goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The worker has started: from here on its time is the file's."""
 
 
 Request = Describe | ReadPages | Render
-Reply = DocumentInfo | PageRead | Image | Refused | Finished | Ready
+Reply = DocumentInfo | PageRead | Image | Refused | Finished | Working | Ready

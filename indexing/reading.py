@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from indexing.inspection import PDF, FileFacts, inspect_file
+from indexing.inspection import FileFacts, inspect_file
+from indexing.media_types import PDF
 from indexing.messages import PageRead
-from indexing.renderers import OpenDocument, open_document, poppler
+from indexing.renderers import OpenDocument, opened, poppler
 from indexing.renderers.base import Image, in_words
 from indexing.settings import IntakeSettings
 from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
@@ -33,12 +34,18 @@ _log = logging.getLogger(__name__)
 
 
 def describe_file(
-    path: Path, settings: IntakeSettings, metadata: Mapping[str, MetadataValue]
+    path: Path,
+    settings: IntakeSettings,
+    metadata: Mapping[str, MetadataValue],
+    alive: Callable[[], None] = lambda: None,
 ) -> DocumentInfo:
-    """What ``path`` is, without reading its pages. Raises ``InputError`` if it is unusable."""
+    """What ``path`` is, without reading its pages. Raises ``InputError`` if it is unusable.
+
+    ``alive`` is called now and then while that takes long.
+    """
     path = path.absolute()
     facts = inspect_file(path, settings.max_file_mb)
-    with open_document(path, facts.media_type, settings) as document:
+    with opened(path, facts.media_type, settings, alive) as (document, _, _):
         return _info(path, facts, document, metadata, settings.max_pages)
 
 
@@ -59,6 +66,7 @@ def _info(
         bytes=facts.bytes,
         metadata=dict(metadata),
         flags=(*facts.flags, *document.flags, *cut),
+        note=document.note,
     )
 
 
@@ -125,6 +133,7 @@ def read_page(
         image=image if want_image else None,
         outline=attempt(lambda: document.outline(number), "", "outline-unknown"),
         flags=tuple(dict.fromkeys(flags)),
+        times=attempt(lambda: document.times(number), None, "times-unknown"),
     )
     return PageRead(content, faults.reason if unreadable else "")
 

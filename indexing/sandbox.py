@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from multiprocessing import Pipe
 from pathlib import Path
 
-from indexing.messages import Ready, Reply, Request
+from indexing.messages import Ready, Reply, Request, Working
 from retrieval.errors import FolioscopeError, ServiceError
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -44,16 +44,25 @@ class Worker:
             self.kill()
             raise WorkerDiedError("the worker process ended unexpectedly") from error
 
-    def reply(self, seconds: float) -> Reply:
-        """The next reply. Raises ``WorkerDiedError`` after ``seconds``, or if it crashed."""
-        try:
-            if not self._connection.poll(seconds):
-                self.kill()
-                raise WorkerDiedError(f"took longer than the limit of {seconds:g} seconds")
-            answer: Reply = self._connection.recv()
-        except (EOFError, OSError) as error:
-            raise WorkerDiedError(self._last_words()) from error
-        return answer
+    def reply(self, seconds: float, in_all: float = 0.0) -> Reply:
+        """The next reply. Raises ``WorkerDiedError`` after ``seconds``, or if it crashed.
+
+        A worker that says it is still at work gets ``seconds`` anew, up to ``in_all``.
+        """
+        deadline = time.monotonic() + max(seconds, in_all)
+        limit = seconds
+        while True:
+            try:
+                if not self._connection.poll(limit):
+                    self.kill()
+                    most = seconds if limit == seconds else in_all
+                    raise WorkerDiedError(f"took longer than the limit of {most:g} seconds")
+                answer: Reply = self._connection.recv()
+            except (EOFError, OSError) as error:
+                raise WorkerDiedError(self._last_words()) from error
+            if not isinstance(answer, Working):
+                return answer
+            limit = max(0.0, min(seconds, deadline - time.monotonic()))
 
     def kill(self) -> None:
         """End the process; the next request starts another."""

@@ -21,7 +21,13 @@ LIMITS = (
     "max_pages",
     "max_picture_megapixels",
     "max_pixels",
+    "max_unpacked_mb",
+    "max_video_minutes",
+    "max_video_pages",
+    "video_fps",
+    "cache_mb",
     "seconds_per_page",
+    "seconds_per_file",
     "wasted_seconds",
     "worker_memory_mb",
 )
@@ -48,7 +54,17 @@ class IntakeSettings(BaseModel):
     max_picture_megapixels: int = Field(default=400, ge=1)
     # Rendering above this many pixels lowers the dpi; pictures above it are scaled down for OCR.
     max_pixels: int = Field(default=40_000_000, ge=1_000_000)
+    # What an Office document, which is an archive, may hold.
+    max_unpacked_mb: int = Field(default=2000, ge=1)
+    # Recordings: how long, how often a frame is looked at, how many pages one may become.
+    max_video_minutes: int = Field(default=240, ge=1)
+    video_fps: float = Field(default=4.0, gt=0, le=60)
+    max_video_pages: int = Field(default=600, ge=1, le=20_000)
+    # What is made of sources (PDFs of Office documents, which frames are pages) and kept.
+    cache_mb: int = Field(default=2000, ge=1)
     seconds_per_page: float = Field(default=120.0, gt=0)
+    # Before its first page: looking through a recording, converting an Office document.
+    seconds_per_file: float = Field(default=3600.0, gt=0)
     # Pages that spin until their limit may cost a document so much in all.
     wasted_seconds: float = Field(default=600.0, gt=0)
     worker_memory_mb: int = Field(default=4096, ge=512)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,12 +20,19 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from indexing.renderers.base import Image, LibraryError, opening
+from indexing.settings import raise_limit
 from retrieval.errors import InputError
 
 Grey = NDArray[np.uint8]
 
 MP4, MATROSKA, GIF = "video/mp4", "video/x-matroska", "image/gif"
-_FORMATS = {MP4: "mov", "video/quicktime": "mov", MATROSKA: "matroska", GIF: "gif"}
+_FORMATS = {
+    MP4: "mov",
+    "video/quicktime": "mov",
+    MATROSKA: "matroska",
+    "video/webm": "matroska",
+    GIF: "gif",
+}
 # A GIF is a recording, and not a picture that moves a little, from here on.
 _GIF_FRAMES, _GIF_SECONDS = 3, 3.0
 # Frames are compared at this width; digits 8 pixels high are still told apart.
@@ -50,7 +57,8 @@ class VideoFacts:
     """A recording before its frames are decoded.
 
     ``seconds`` is how long it is by its packets, ``frames`` how many those are; ``width`` and
-    ``height`` are pixels as displayed. ``flags`` may hold ``cut-off``: it claims to be longer.
+    ``height`` are pixels as displayed. ``flags`` may hold ``recording-cut-off``: it claims to
+    be longer.
     """
 
     seconds: float
@@ -160,7 +168,7 @@ def inspect_video(path: Path, media_type: str, limits: VideoLimits) -> VideoFact
         if end > limits.seconds:
             raise InputError(
                 f"{path}: the video is {clock(end)} long, the limit is {clock(limits.seconds)}; "
-                "cut it into parts, or raise video_max_seconds"
+                f"cut it into parts, or {raise_limit('max_video_minutes', math.ceil(end / 60))}"
             )
         title = str(container.metadata.get("title", ""))
         codec = str(stream.codec_context.name)
@@ -180,12 +188,15 @@ def inspect_video(path: Path, media_type: str, limits: VideoLimits) -> VideoFact
         height=height,
         codec=codec,
         title=" ".join(title.split()),
-        flags=("cut-off",) if missing else (),
+        flags=("recording-cut-off",) if missing else (),
     )
 
 
-def decode(path: Path, media_type: str, limits: VideoLimits) -> Iterator[Frame]:
-    """Every frame in the order shown, with times that only grow.
+def decode(
+    path: Path, media_type: str, limits: VideoLimits, *, start: float = 0.0
+) -> Generator[Frame, None, None]:
+    """The frames in the order shown, with times that only grow, from ``start`` (seconds) or a
+    little before it: decoding can begin at some frames only.
 
     Packets that cannot be decoded are passed over; frames beyond the limit of seconds end it.
     """
@@ -193,21 +204,18 @@ def decode(path: Path, media_type: str, limits: VideoLimits) -> Iterator[Frame]:
         stream = _video_stream(path, container)
         _check_size(path, stream, limits)
         _prepare(stream, limits)
+        if media_type != GIF and start > 0:
+            at = int((start + _beginning(container)) / float(stream.time_base))
+            with _library_errors():
+                container.seek(max(0, at), stream=stream)
         yield from _timed(container, stream, limits)
 
 
 def frame_at(path: Path, media_type: str, seconds: float, limits: VideoLimits) -> Frame:
     """The frame that is shown at ``seconds``. Raises ``InputError`` if there is none."""
-    with _open(path, media_type) as container:
-        stream = _video_stream(path, container)
-        _check_size(path, stream, limits)
-        _prepare(stream, limits)
-        if media_type != GIF and seconds > 0:
-            at = int((seconds + _beginning(container)) / float(stream.time_base))
-            with _library_errors():
-                container.seek(max(0, at), stream=stream)
-        found: Frame | None = None
-        for frame in _timed(container, stream, limits):
+    found: Frame | None = None
+    with closing(decode(path, media_type, limits, start=seconds)) as frames:
+        for frame in frames:
             # Half a millisecond: times were rounded when they were stored.
             if found is not None and frame.start > seconds + 5e-4:
                 break
@@ -228,13 +236,13 @@ def sample(frames: Iterator[Frame], rate: float) -> Iterator[Frame]:
             due = max(due + 1, math.ceil((end - 1e-6) / step))
 
 
-def clock(seconds: float) -> str:
-    """``seconds`` as people write it: "1:02:03", "4:05", "0:07.3"; tenths below a minute."""
-    if seconds < 60:
-        return f"0:{math.floor(seconds * 10) / 10:04.1f}"
-    minutes, rest = divmod(int(seconds), 60)
+def clock(seconds: float, *, tenths: bool = False) -> str:
+    """``seconds`` as people write it: "1:02:03", "4:05"; with ``tenths`` "0:07.3"."""
+    whole = int(seconds + 1e-6)
+    minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    text = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{text}.{int((seconds + 1e-6 - whole) * 10)}" if tenths else text
 
 
 @contextmanager
@@ -275,7 +283,8 @@ def _check_size(path: Path, stream: Any, limits: VideoLimits) -> None:
     if width * height > limits.pixels:
         raise InputError(
             f"{path}: the video's pictures are {width} x {height} pixels, the limit is "
-            f"{limits.pixels // 1_000_000} million; scale it down, or raise max_pixels"
+            f"{limits.pixels // 1_000_000} million; scale it down, or "
+            f"{raise_limit('max_pixels', width * height)}"
         )
 
 

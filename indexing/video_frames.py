@@ -100,6 +100,10 @@ class FrameKeeper:
             begun = self._release(look)
             # As it is now it has been since the last change, or since it was unlike the last page.
             start = max(self._changed_at, self._unknown_since)
+            if self._live:
+                # While it was not known to stay, the page before was taken to go on.
+                last = self._live[-1]
+                last.end = min(last.end, max(last.seen, start))
             begun.append((self._keep(start, end, look), frame))
             self._unknown_since = None
             return begun

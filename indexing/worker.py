@@ -15,11 +15,14 @@ import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from indexing import reading
 from indexing.inspection import sniff
-from indexing.messages import Describe, Finished, Ready, Refused, Render, Request
-from indexing.renderers import open_document
+from indexing.messages import Describe, Finished, Ready, Refused, Render, Request, Working
+from indexing.renderers import OpenDocument, opened
+from indexing.renderers.base import Image
+from indexing.renderers.recordings import picture_at
 from retrieval.errors import FolioscopeError, InputError
 
 _WATCH_SECONDS = 2.0
@@ -45,38 +48,34 @@ def serve(connection: Connection) -> None:
 
 
 def _answer(connection: Connection, request: Request) -> None:
+    settings = request.settings
+
+    def alive() -> None:
+        _allow_processor_time(settings.seconds_per_page)
+        connection.send(Working())
+
     try:
         if isinstance(request, Describe):
-            connection.send(reading.describe_file(request.path, request.settings, request.metadata))
+            _allow_processor_time(settings.seconds_per_page)
+            found = reading.describe_file(request.path, settings, request.metadata, alive)
+            connection.send(found)
             return
         media_type = sniff(request.path)
-        with open_document(request.path, media_type, request.settings) as document:
+        if isinstance(request, Render) and request.moment is not None:
+            connection.send(picture_at(request.path, media_type, request.moment, settings))
+            return
+        with opened(request.path, media_type, settings, alive) as (document, path, media_type):
             if isinstance(request, Render):
-                faults = reading.Faults()
-                image = reading.render(
-                    document,
-                    request.path,
-                    media_type,
-                    request.number,
-                    request.settings,
-                    faults,
-                    request.dpi,
-                )
-                if image is None:
-                    raise InputError(
-                        f"{request.path}: page {request.number + 1} cannot be rendered "
-                        f"({faults.reason}); open it in another program"
-                    )
-                connection.send(image)
+                connection.send(_picture(document, path, media_type, request))
                 return
             for number in request.numbers:
-                _allow_processor_time(request.settings.seconds_per_page)
+                _allow_processor_time(settings.seconds_per_page)
                 page = reading.read_page(
                     document,
-                    request.path,
+                    path,
                     media_type,
                     number,
-                    request.settings,
+                    settings,
                     want_image=request.want_image,
                     text_only=request.text_only,
                 )
@@ -91,6 +90,19 @@ def _answer(connection: Connection, request: Request) -> None:
         traceback.print_exc()
         message = f"{request.path}: unexpected {error!r} while reading it; please report it"
         connection.send(Refused(FolioscopeError(message)))
+
+
+def _picture(document: OpenDocument, path: Path, media_type: str, request: Render) -> Image:
+    faults = reading.Faults()
+    image = reading.render(
+        document, path, media_type, request.number, request.settings, faults, request.dpi
+    )
+    if image is None:
+        raise InputError(
+            f"{path}: page {request.number + 1} cannot be rendered ({faults.reason}); "
+            "open it in another program"
+        )
+    return image
 
 
 def _allow_processor_time(seconds: float) -> None:

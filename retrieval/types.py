@@ -86,7 +86,8 @@ class DocumentInfo:
     """A source as intake sees it before its pages are read.
 
     ``source`` is the path the user gave, made absolute; ``sha256`` is of the file's bytes
-    and is what makes a build resumable.
+    and is what makes a build resumable. ``note`` is said to who adds it: what a recording would
+    cost if all of it were shown, and how much is kept.
     """
 
     source: str
@@ -97,6 +98,7 @@ class DocumentInfo:
     bytes: int
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

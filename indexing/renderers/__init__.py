@@ -1,5 +1,6 @@
 """Opening documents: one interface, one file a library."""
 
-from indexing.renderers.base import OpenDocument, open_document
+from indexing.renderers.base import OpenDocument
+from indexing.renderers.opening import open_document, opened
 
-__all__ = ["OpenDocument", "open_document"]
+__all__ = ["OpenDocument", "open_document", "opened"]

@@ -15,10 +15,8 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from indexing.inspection import PDF
-from indexing.settings import IntakeSettings
 from retrieval.errors import FolioscopeError, InputError
-from retrieval.types import PageWords
+from retrieval.types import PageWords, TimeRange
 
 Image = NDArray[np.uint8]
 _AGAIN = "fetch or export it again"
@@ -49,6 +47,11 @@ class OpenDocument(Protocol):
         """Machine words about the whole document, such as ``repaired``."""
         ...
 
+    @property
+    def note(self) -> str:
+        """What whoever adds the document should be told; see ``DocumentInfo.note``."""
+        ...
+
     def label(self, number: int) -> str: ...
 
     def outline(self, number: int) -> str:
@@ -61,6 +64,10 @@ class OpenDocument(Protocol):
 
     def words(self, number: int) -> PageWords:
         """The text layer, boxes in fractions of the page as displayed."""
+        ...
+
+    def times(self, number: int) -> TimeRange | None:
+        """When a page of a recording is on the screen; None for everything else."""
         ...
 
     def picture_share(self, number: int) -> float:
@@ -89,30 +96,6 @@ class OpenDocument(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
-
-
-def open_document(path: Path, media_type: str, settings: IntakeSettings) -> OpenDocument:
-    """Open ``path``. Raises ``InputError`` with the reason if it cannot be opened.
-
-    A PDF that MuPDF finds no pages in is tried with pdfium, whose repair differs.
-    """
-    if media_type != PDF:
-        from indexing.renderers.pictures import PictureDocument
-
-        return PictureDocument(path, media_type, settings.max_picture_megapixels)
-    from indexing.renderers.pdfium import PdfiumDocument
-
-    if settings.renderer == "pdfium":
-        return PdfiumDocument(path, settings.password)
-    from indexing.renderers.mupdf import MuPdfDocument
-
-    try:
-        return MuPdfDocument(path, settings.password)
-    except LibraryError as error:
-        try:
-            return PdfiumDocument(path, settings.password, ("opened-by-pdfium",))
-        except LibraryError:
-            raise error from None
 
 
 @contextlib.contextmanager

@@ -78,6 +78,10 @@ class MuPdfDocument:
     def flags(self) -> tuple[str, ...]:
         return ("repaired",) if self._document.is_repaired else ()
 
+    @property
+    def note(self) -> str:
+        return ""
+
     def label(self, number: int) -> str:
         try:
             return self._page(number).get_label() or str(number + 1)
@@ -117,6 +121,9 @@ class MuPdfDocument:
         change = np.any(np.diff(keys, axis=0) != 0, axis=1)
         lines = np.concatenate(([0], np.cumsum(change)))[: len(kept)].astype(np.int32)
         return PageWords(tuple(row[4] for row in kept), boxes, lines)
+
+    def times(self, number: int) -> None:
+        return None
 
     def picture_share(self, number: int) -> float:
         page = self._page(number)

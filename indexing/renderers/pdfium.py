@@ -71,6 +71,10 @@ class PdfiumDocument:
     def flags(self) -> tuple[str, ...]:
         return self._flags
 
+    @property
+    def note(self) -> str:
+        return ""
+
     def label(self, number: int) -> str:
         return self._document.get_page_label(number) or str(number + 1)
 
@@ -120,6 +124,9 @@ class PdfiumDocument:
         visible = (found[:, 2:] > 0).all(axis=1) & (found[:, :2] < 1).all(axis=1)
         kept = [text for text, seen in zip(texts, visible, strict=True) if seen]
         return order_words(kept, np.clip(found[visible], 0, 1), width / max(height, 1e-6))
+
+    def times(self, number: int) -> None:
+        return None
 
     def picture_share(self, number: int) -> float:
         page = self._page(number)

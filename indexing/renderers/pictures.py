@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from types import TracebackType
@@ -11,13 +12,17 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageFile, ImageOps
 
-from indexing.inspection import TGA
+from indexing.media_types import HEIC, TGA
 from indexing.renderers.base import Image, opening
 from indexing.settings import raise_limit
 from retrieval.errors import InputError
 from retrieval.types import PageWords
 
 _ORIENTATION = 0x0112
+# Grey values up to here or more: the 16 bits of a file are used.
+_USED_RANGE = 16_384
+# The colours that a profile must be about, by the picture's mode.
+_SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 
 # Pillow is let try the decoder of the type that the bytes show and no other: some of its
 # decoders (EPS) run programs.
@@ -27,6 +32,7 @@ _FORMATS: dict[str, tuple[str, ...]] = {
     "image/tiff": ("TIFF",),
     "image/webp": ("WEBP",),
     "image/avif": ("AVIF",),
+    HEIC: ("HEIF",),
     "image/gif": ("GIF",),
     "image/bmp": ("BMP",),
     "image/jp2": ("JPEG2000",),
@@ -49,12 +55,15 @@ class PictureDocument:
         self._picture: Any = self._open()
         with opening(path, "the picture"):
             frames = int(getattr(self._picture, "n_frames", 1))
-        if media_type == "image/jpeg":
-            frames = 1  # the further frames of an MPO are other exposures of the same view
-        self._frames = frames
+        # The further frames of an MPO or HEIC are other exposures of the same view.
+        single = media_type in ("image/jpeg", HEIC)
+        self._frames = 1 if single else frames
+        self._first = self._picture.tell() if single else 0
         self._cut: set[int] = set()
 
     def _open(self) -> Any:
+        if "HEIF" in self._formats:
+            _learn_heif(self._path)
         Pillow.MAX_IMAGE_PIXELS = self._most * 1_000_000
         with opening(self._path, "the picture"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -88,6 +97,10 @@ class PictureDocument:
     def flags(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def note(self) -> str:
+        return ""
+
     def label(self, number: int) -> str:
         return str(number + 1)
 
@@ -95,7 +108,7 @@ class PictureDocument:
         return ""
 
     def size(self, number: int) -> tuple[float, float]:
-        self._picture.seek(number)
+        self._picture.seek(self._first + number)
         width, height = self._picture.size
         # Pillow gives a TIFF's size as turned, that of the others as stored.
         turned = self._picture.format != "TIFF" and _orientation(self._picture) > 4
@@ -103,6 +116,9 @@ class PictureDocument:
 
     def words(self, number: int) -> PageWords:
         return PageWords.empty()
+
+    def times(self, number: int) -> None:
+        return None
 
     def picture_share(self, number: int) -> float:
         return 1.0
@@ -116,14 +132,15 @@ class PictureDocument:
     def render(self, number: int, dpi: int, max_pixels: int) -> Image:
         """The frame's own pixels: ``dpi`` means nothing for a picture."""
         frame = _upright(self._decoded(number))
+        profile = frame.info.get("icc_profile")
         if frame.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in frame.info:
             paper = Pillow.new("RGBA", frame.size, "white")
-            frame = Pillow.alpha_composite(paper, frame.convert("RGBA"))
+            frame = Pillow.alpha_composite(paper, frame.convert("RGBA")).convert("RGB")
         elif frame.mode in ("I", "F") or frame.mode.startswith("I;16"):
             frame = _stretched(frame)
         elif frame.mode == "LAB":
             frame = _from_lab(frame)
-        frame = frame.convert("RGB")
+        frame = (_by_profile(frame, profile) if profile else frame).convert("RGB")
         if frame.width * frame.height > max_pixels:
             shrink = (max_pixels / (frame.width * frame.height)) ** 0.5
             size = (max(1, int(frame.width * shrink)), max(1, int(frame.height * shrink)))
@@ -134,7 +151,7 @@ class PictureDocument:
     def _decoded(self, number: int) -> Any:
         """Frame ``number``; of a file that ends early, what there is of it."""
         try:
-            self._picture.seek(number)
+            self._picture.seek(self._first + number)
             self._picture.load()
             return self._picture
         except (OSError, SyntaxError, ValueError, EOFError):
@@ -150,7 +167,7 @@ class PictureDocument:
         self._picture = self._open()
         ImageFile.LOAD_TRUNCATED_IMAGES = True
         try:
-            self._picture.seek(number)
+            self._picture.seek(self._first + number)
             self._picture.load()
         except (OSError, SyntaxError, ValueError, EOFError):
             return None
@@ -191,11 +208,43 @@ def _upright(picture: Any) -> Any:
 
 
 def _stretched(frame: Any) -> Any:
-    """16-bit, 32-bit and float pixels brought to 8 bits by their own range."""
+    """16-bit, 32-bit and float pixels brought to 8 bits.
+
+    By the range of 16 bits where it is used, as viewers do: a blank page stays blank. Otherwise
+    by their own range, as measurements and 12-bit scans would be black.
+    """
     values = np.nan_to_num(np.asarray(frame, np.float32), posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    if frame.mode != "F" and low >= 0 and _USED_RANGE <= high <= 65535:
+        low, high = 0.0, 65535.0
     scaled = (values - low) * (255 / max(high - low, 1e-9))
     return Pillow.fromarray(scaled.astype(np.uint8))
+
+
+def _by_profile(frame: Any, profile: bytes) -> Any:
+    """``frame`` in sRGB as its embedded colour profile says; as it is if that is damaged or of
+    other colours."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if str(source.profile.xcolor_space).strip() != _SPACES.get(frame.mode):
+            return frame
+        return ImageCms.profileToProfile(
+            frame, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return frame
+
+
+def _learn_heif(path: Path) -> None:
+    """Teach Pillow HEIC, the phones' format; again is harmless."""
+    try:
+        import pi_heif
+    except ImportError as error:
+        raise InputError(
+            f"{path}: is a HEIC picture, which needs pi-heif: run `pip install pi-heif`, or save "
+            "it as PNG or JPEG"
+        ) from error
+    pi_heif.register_heif_opener(thumbnails=False)
 
 
 def _from_lab(frame: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zipfile
 import zlib
 from collections.abc import Sequence
 
@@ -160,3 +161,71 @@ def ink(image: NDArray[np.uint8]) -> tuple[float, float, float, float]:
         float((columns.max() + 1) / width),
         float((rows.max() + 1) / height),
     )
+
+
+_OPEN_XML = "http://schemas.openxmlformats.org"
+_WORD = f"{_OPEN_XML}/wordprocessingml/2006/main"
+_LINKED = (
+    '<w:p><w:r><w:pict><v:shape xmlns:v="urn:schemas-microsoft-com:vml" '
+    'style="width:50pt;height:50pt"><v:imagedata xmlns:r="{relations}" r:href="rIdL"/>'
+    "</v:shape></w:pict></w:r></w:p>"
+)
+
+
+def docx(paragraphs: Sequence[str], *, picture: str = "") -> bytes:
+    """A Word document; with ``picture`` it shows one that lies at that address."""
+    relations = f"{_OPEN_XML}/officeDocument/2006/relationships"
+    body = "".join(f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>" for text in paragraphs)
+    link = ""
+    if picture:
+        body += _LINKED.format(relations=relations)
+        link = (
+            f'<Relationship Id="rIdL" Type="{relations}/image" Target="{picture}" '
+            'TargetMode="External"/>'
+        )
+    package = f"{_OPEN_XML}/package/2006"
+    kind = "application/vnd.openxmlformats-"
+    return zipped(
+        {
+            "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
+            f'<Default Extension="rels" ContentType="{kind}package.relationships+xml"/>'
+            '<Override PartName="/word/document.xml" ContentType="'
+            f'{kind}officedocument.wordprocessingml.document.main+xml"/></Types>',
+            "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship '
+            f'Id="rId1" Type="{relations}/officeDocument" Target="word/document.xml"/>'
+            "</Relationships>",
+            "word/_rels/document.xml.rels": f'<Relationships xmlns="{package}/relationships">'
+            f"{link}</Relationships>",
+            "word/document.xml": f'<w:document xmlns:w="{_WORD}"><w:body>{body}</w:body>'
+            "</w:document>",
+        }
+    )
+
+
+def odt(text: str, *, section: str) -> bytes:
+    """An OpenDocument text with a section that is said to be the file at ``section``."""
+    urn = "urn:oasis:names:tc:opendocument:xmlns"
+    kind = "application/vnd.oasis.opendocument.text"
+    return zipped(
+        {
+            "mimetype": kind,
+            "META-INF/manifest.xml": f'<manifest:manifest xmlns:manifest="{urn}:manifest:1.0">'
+            f'<manifest:file-entry manifest:full-path="/" manifest:media-type="{kind}"/>'
+            '<manifest:file-entry manifest:full-path="content.xml" '
+            'manifest:media-type="text/xml"/></manifest:manifest>',
+            "content.xml": f'<office:document-content xmlns:office="{urn}:office:1.0" '
+            f'xmlns:text="{urn}:text:1.0" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'office:version="1.2"><office:body><office:text><text:p>{text}</text:p>'
+            f'<text:section text:name="S"><text:section-source xlink:href="{section}"/>'
+            "<text:p/></text:section></office:text></office:body></office:document-content>",
+        }
+    )
+
+
+def zipped(parts: dict[str, str]) -> bytes:
+    """A ZIP archive of ``parts``, by name."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return out.getvalue()

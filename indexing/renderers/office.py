@@ -1,0 +1,219 @@
+"""Office documents and web pages, converted to PDF by LibreOffice.
+
+It runs without a window, with a profile of its own, in which macros are off and links are not
+followed; where the kernel allows it, also without a network. The PDF is kept in the cache: the
+picture of a hit is drawn from it later.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from indexing.derived import derived, workspace
+from indexing.media_types import DOC, DOCX, HTML, PPT, PPTX, RTF, XLS, XLSX
+from indexing.renderers.html_cleaning import cleaned
+from indexing.settings import IntakeSettings, raise_limit
+from retrieval.errors import InputError
+
+_VERSION = 1
+_WATCH_SECONDS = 2.0
+# A first start with a new profile may end by asking to be started again.
+_RESTART = (79, 81)
+_AGAIN = "open it in its own program and save it as PDF"
+# The type is told by content; LibreOffice goes by the name, so it is given the right one.
+_SUFFIXES = {
+    DOCX: ".docx",
+    PPTX: ".pptx",
+    XLSX: ".xlsx",
+    DOC: ".doc",
+    PPT: ".ppt",
+    XLS: ".xls",
+    RTF: ".rtf",
+    HTML: ".html",
+    "application/vnd.oasis.opendocument.text": ".odt",
+    "application/vnd.oasis.opendocument.presentation": ".odp",
+    "application/vnd.oasis.opendocument.spreadsheet": ".ods",
+}
+_WRITER, _CALC, _IMPRESS = "writer", "calc", "impress"
+_PARTS = {".pptx": _IMPRESS, ".ppt": _IMPRESS, ".odp": _IMPRESS} | {
+    ".xlsx": _CALC,
+    ".xls": _CALC,
+    ".ods": _CALC,
+}
+_PLACES = (
+    "/Applications/LibreOffice.app/Contents/MacOS/soffice",
+    "/opt/libreoffice/program/soffice",
+)
+_ITEM = (
+    '<item oor:path="/org.openoffice.Office.{path}"><prop oor:name="{name}" oor:op="fuse">'
+    "<value>{value}</value></prop></item>"
+)
+# No macro runs, no active content, nothing is loaded from where a document points to.
+_PROFILE = (
+    ("Common/Security/Scripting", "MacroSecurityLevel", "3"),
+    ("Common/Security/Scripting", "DisableMacrosExecution", "true"),
+    ("Common/Security/Scripting", "DisableActiveContent", "true"),
+    ("Common/Security/Scripting", "BlockUntrustedRefererLinks", "true"),
+    ("Writer/Content/Update", "Link", "2"),
+    ("Calc/Content/Update", "Link", "2"),
+    ("Common/Misc", "FirstRun", "false"),
+)
+
+
+@cache
+def program() -> str | None:
+    """LibreOffice's own program, past the script that starts it; None if it is not installed."""
+    found = shutil.which("soffice") or shutil.which("libreoffice")
+    found = found or next((place for place in _PLACES if Path(place).exists()), None)
+    if found is None:
+        return None
+    script = Path(found).resolve()
+    own = script.with_name("soffice.bin")
+    return str(own if own.exists() else script)
+
+
+def converted(
+    path: Path, media_type: str, settings: IntakeSettings, alive: Callable[[], None]
+) -> Path:
+    """The PDF that ``path`` prints as. Raises ``InputError`` if LibreOffice is missing, takes
+    longer than ``seconds_per_file``, or cannot open it."""
+    if zipfile.is_zipfile(path):
+        _check_unpacked(path, settings)
+    if program() is None:
+        raise InputError(
+            f"{path}: Office documents and web pages are read through LibreOffice, which is not "
+            "installed (Debian and Ubuntu: apt install libreoffice-writer-nogui "
+            "libreoffice-calc-nogui libreoffice-impress-nogui; macOS: brew install libreoffice); "
+            "or save it as PDF"
+        )
+    suffix = _SUFFIXES[media_type]
+
+    def make(to: Path) -> None:
+        with workspace() as folder:
+            source = folder / f"source{suffix}"
+            if media_type == HTML:
+                source.write_bytes(cleaned(path.read_bytes()))
+            else:
+                shutil.copyfile(path, source)
+            _convert(path, source, folder, settings, alive)
+            made = source.with_suffix(".pdf")
+            if not made.exists() or not made.stat().st_size:
+                part = _PARTS.get(suffix, _WRITER)
+                raise InputError(
+                    f"{path}: LibreOffice cannot open it: it is damaged or locked, or its part "
+                    f"libreoffice-{part} is not installed; {_AGAIN}"
+                )
+            shutil.move(made, to)
+
+    return derived(path, f"pdf {_VERSION} {suffix}", ".pdf", settings.cache_mb, make)
+
+
+def _check_unpacked(path: Path, settings: IntakeSettings) -> None:
+    """Refuse an archive that says it holds more than the limit, before anything is unpacked."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, zipfile.BadZipFile, ValueError):
+        return  # LibreOffice may know better
+    if total > settings.max_unpacked_mb * 1_000_000:
+        wanted = total // 1_000_000 + 1
+        raise InputError(
+            f"{path}: holds {wanted - 1:,} MB when unpacked, the limit is "
+            f"{settings.max_unpacked_mb:,}; split it, or {raise_limit('max_unpacked_mb', wanted)}"
+        )
+
+
+def _convert(
+    path: Path, source: Path, folder: Path, settings: IntakeSettings, alive: Callable[[], None]
+) -> None:
+    profile = folder / "profile"
+    _write_profile(profile)
+    command = [
+        *_without_network(),
+        str(program()),
+        f"-env:UserInstallation={profile.as_uri()}",
+        *("--headless", "--invisible", "--norestore", "--nolockcheck", "--nodefault"),
+        # A web page as a document to print: as a page on a screen it comes out empty.
+        *(("--infilter=HTML (StarWriter)",) if source.suffix == ".html" else ()),
+        *("--convert-to", "pdf", "--outdir", str(folder), str(source)),
+    ]
+    # A proxy that does not exist: what slips past the profile reaches nothing.
+    nowhere = dict.fromkeys(
+        ("http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"),
+        "http://127.0.0.1:9",
+    )
+    environment = {**os.environ, **nowhere, "no_proxy": "", "NO_PROXY": "", "HOME": str(folder)}
+    deadline = time.monotonic() + settings.seconds_per_file
+    for _ in range(2):
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        code = _watched(path, process, deadline, settings, alive)
+        if code not in _RESTART:
+            return
+
+
+def _watched(
+    path: Path,
+    process: subprocess.Popen[bytes],
+    deadline: float,
+    settings: IntakeSettings,
+    alive: Callable[[], None],
+) -> int:
+    """The exit code of ``process``, which is ended at ``deadline``."""
+    try:
+        while True:
+            try:
+                return process.wait(_WATCH_SECONDS)
+            except subprocess.TimeoutExpired:
+                alive()
+            if time.monotonic() > deadline:
+                limit = settings.seconds_per_file
+                raise InputError(
+                    f"{path}: converting it took longer than the limit of {limit:g} seconds; "
+                    f"{_AGAIN}, or {raise_limit('seconds_per_file', 2 * limit)}"
+                )
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _write_profile(profile: Path) -> None:
+    user = profile / "user"
+    user.mkdir(parents=True)
+    items = "".join(_ITEM.format(path=p, name=n, value=v) for p, n, v in _PROFILE)
+    (user / "registrymodifications.xcu").write_text(
+        '<?xml version="1.0" encoding="UTF-8"?>\n<oor:items '
+        'xmlns:oor="http://openoffice.org/2001/registry" '
+        'xmlns:xs="http://www.w3.org/2001/XMLSchema" '
+        f'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">{items}</oor:items>\n',
+        "utf-8",
+    )
+
+
+@cache
+def _without_network() -> tuple[str, ...]:
+    """What to put before a command so that it has no network; nothing where that is not
+    allowed."""
+    tool = shutil.which("unshare")
+    if tool is None:
+        return ()
+    command = (tool, "--user", "--map-current-user", "--net", "--")
+    try:
+        done = subprocess.run([*command, "true"], capture_output=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return command if done.returncode == 0 else ()

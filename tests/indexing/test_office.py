@@ -1,0 +1,157 @@
+"""Office documents and web pages: read through LibreOffice, which runs and fetches nothing."""
+
+from __future__ import annotations
+
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from indexing.intake import IntakeWorkers
+from indexing.renderers import office
+from indexing.renderers.html_cleaning import cleaned
+from indexing.settings import IntakeSettings
+from retrieval.errors import InputError
+from tests.indexing import samples
+
+_QUIET = IntakeSettings(workers=1, ocr="off")
+needs_office = pytest.mark.skipif(
+    office.program() is None,
+    reason="LibreOffice is not installed (apt install libreoffice-writer-nogui)",
+)
+
+
+@contextmanager
+def _listening() -> Iterator[tuple[str, list[str]]]:
+    """An address on this machine, and what was asked of it."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@needs_office
+def test_a_letter_is_read_and_pictured(tmp_path: Path) -> None:
+    path = tmp_path / "letter.docx"
+    path.write_bytes(samples.docx(["Dues for the winter berth", "are 412.50 a month."]))
+    with IntakeWorkers(_QUIET) as workers:
+        found = workers.describe(path)
+        assert found.media_type.endswith("wordprocessingml.document") and found.pages == 1
+        assert found.bytes == path.stat().st_size and found.source == str(path)
+        (content,) = workers.read_pages(path)
+        assert "winter berth" in content.words.text() and content.text_source == "layer"
+        picture = workers.render_page(path, 0, dpi=40)
+    x0, y0, x1, _ = samples.ink(picture)
+    assert x0 < 0.3 < x1 and y0 < 0.2
+
+
+@needs_office
+def test_nothing_that_a_document_points_to_is_loaded(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("Rosebud")
+    with _listening() as (address, asked):
+        page = tmp_path / "page.html"
+        page.write_text(
+            f"<html><head><title>Tariff</title><link rel=stylesheet href={address}/a.css></head>"
+            f"<body><p>Berth 88.20</p><img src={address}/b.png><iframe src='{secret.as_uri()}'>"
+            "</iframe></body></html>"
+        )
+        letter = tmp_path / "letter.docx"
+        letter.write_bytes(samples.docx(["Linked picture"], picture=f"{address}/c.png"))
+        text = tmp_path / "text.odt"
+        text.write_bytes(samples.odt("Linked section", section=secret.as_uri()))
+        with IntakeWorkers(_QUIET) as workers:
+            assert workers.describe(page).title == "Tariff"
+            read = {
+                path.suffix: " ".join(content.words.text() for content in workers.read_pages(path))
+                for path in (page, letter, text)
+            }
+    assert asked == []
+    assert "Berth 88.20" in read[".html"] and "Linked" in read[".docx"] + read[".odt"]
+    assert not any("Rosebud" in words for words in read.values())
+
+
+@needs_office
+def test_a_damaged_document_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "letter.docx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("word/document.xml", "this is no XML")
+    with (
+        IntakeWorkers(_QUIET) as workers,
+        pytest.raises(InputError, match=r"letter\.docx: .*damaged or locked.*save it as PDF"),
+    ):
+        workers.describe(path)
+
+
+def test_without_libreoffice_one_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(office, "program", lambda: None)
+    path = tmp_path / "letter.docx"
+    path.write_bytes(samples.docx(["text"]))
+    with pytest.raises(InputError, match=r"not installed \(Debian .*apt install libreoffice"):
+        office.converted(path, office.DOCX, _QUIET, lambda: None)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused_unopened(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.docx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", b" " * 3_000_000)
+    small = _QUIET.model_copy(update={"max_unpacked_mb": 2})
+    with pytest.raises(InputError, match=r"holds 3 MB when unpacked.*--limit max_unpacked_mb=4"):
+        office.converted(path, office.DOCX, small, lambda: None)
+
+
+CLEANED = [
+    ("<p>a &amp; b</p>", "<p>a &amp; b</p>"),
+    ("<script>x()</script>b", "b"),
+    ("<img src='http://x/a.png' alt='a'>", '<img alt="a">'),
+    ("<img src='data:image/png;base64,AA'>", '<img src="data:image/png;base64,AA">'),
+    ("<p onclick='x()' style='color:red'>b</p>", '<p style="color:red">b</p>'),
+    ("<p style='background:u\\rl(http://x)'>b</p>", "<p>b</p>"),
+    ("<p style='background:url(http://x)'>b</p>", "<p>b</p>"),
+    ("<body background='http://x/a.png'>b</body>", "b"),
+    ("<iframe src='file:///etc/passwd'>no</iframe>c", "c"),
+    ("<object data='file:///a'><p>b</p></object>c", "c"),
+    ("<base href='http://x'><link href='http://x'>c", "c"),
+    ("<svg><image href='http://x'/></svg>c", "c"),
+]
+
+
+@pytest.mark.parametrize(("given", "kept"), CLEANED)
+def test_a_web_page_keeps_what_it_says_and_loads_nothing(given: str, kept: str) -> None:
+    page = cleaned(f"<html><head><title>T</title></head><body>{given}</body></html>".encode())
+    assert b"<title>T</title>" in page
+    assert page.decode().split("<body>")[1].split("</body>")[0] == kept
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<p>Größe</p>".encode(),
+        "<meta charset=latin-1><p>Größe</p>".encode("latin-1"),
+        "<p>Größe</p>".encode("utf-16"),
+        "<p>Größe</p>".encode("cp1252"),
+    ],
+)
+def test_a_web_page_is_read_in_its_own_letters(page: bytes) -> None:
+    assert "Größe" in cleaned(page).decode()
