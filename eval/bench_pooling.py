@@ -52,6 +52,11 @@ def measure_pooling(
     if not questions:
         raise InputError(f"{questions_file}: no question of scope corpus is left")
     with Store.open(index_folder) as store:
+        if store.compression.kind == "binary" or store.compression.factor > 1:
+            raise InputError(
+                f"the vectors of {index_folder} are {store.compression.name}: measure pooling on "
+                "an index that keeps them one by one (int8 or fp16)"
+            )
         doc_ids = np.array([document["doc_id"] for document in documents], np.int64)
         offsets = store.pages.offsets_of_documents(doc_ids)
         right = [

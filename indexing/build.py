@@ -26,6 +26,7 @@ from indexing.pipeline import (
 )
 from indexing.settings import IntakeSettings, cores
 from retrieval.coarse import CoarseIndex
+from retrieval.compression import Compression
 from retrieval.encoders import PageEncoder
 from retrieval.errors import EncoderError, FolioscopeError, StorageError
 from retrieval.manifest import Manifest
@@ -45,12 +46,15 @@ class BuildSettings:
     """How an index is built. ``coarse`` is a FAISS type or ``auto``: by size.
 
     ``pooling`` and ``coarse`` left None are what the index was built with so far; a new index
-    gets k-means with 16 vectors, and ``auto``.
+    gets k-means with 16 vectors, and ``auto``. ``compression`` names a
+    ``retrieval.compression.Compression``; it is fixed when an index is begun, and None is the
+    index's own, or int8.
     """
 
     intake: IntakeSettings = field(default_factory=IntakeSettings)
     pooling: PoolSettings | None = None
     coarse: str | None = None
+    compression: str | None = None
 
     def pooling_of(self, manifest: Manifest) -> PoolSettings:
         """``pooling``, or the index's own."""
@@ -158,6 +162,7 @@ def add_sources(
             writer.clear_skip(source)
     before = frozenset(writer.documents)
     pooling = settings.pooling_of(writer.manifest)
+    kept = Compression.parse(writer.manifest.compression)
     with IntakeWorkers(settings.intake) as workers:
         fresh, unchanged = _inspect(writer, workers, paths, metadata_of, copies, skipped, count)
         count.documents_total = len(fresh)
@@ -175,7 +180,7 @@ def add_sources(
             # With more readers than workers, a later document could hold the last worker, and
             # wait for room in its queue, while the one whose turn it is waits for a worker.
             closing(read_ahead(fresh, read, min(threads, settings.intake.workers))) as events,
-            closing(encode(events, encoder, pooling, threads)) as encoded,
+            closing(encode(events, encoder, pooling, threads, kept)) as encoded,
         ):
             _write(writer, encoded, skipped, count)
     count.tell("commit", "")

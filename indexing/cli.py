@@ -67,6 +67,13 @@ def build(
         str | None,
         typer.Option(help="auto, flat, sq8, hnsw, ivf_sq8, ivf_pq4fs. First time: auto."),
     ] = None,
+    compression: Annotated[
+        str | None,
+        typer.Option(
+            help="int8, fp16, fp32 or binary, also with +pool2 to +pool5; fixed for an index's "
+            "life. First time: int8."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Index SOURCES. Run it again after an interruption: it goes on where it stopped.

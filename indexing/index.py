@@ -30,11 +30,12 @@ from indexing.build import (
 from indexing.intake import IntakeWorkers, expand_sources
 from indexing.renderers.base import Image
 from retrieval.coarse import CoarseIndex
+from retrieval.compression import DEFAULT, Compression
 from retrieval.encoders import PageEncoder, load_encoder
 from retrieval.errors import InputError, StorageError
 from retrieval.heatmap import draw_hit, heatmap
 from retrieval.integrity import Problem, repair, verify
-from retrieval.manifest import Manifest, read_manifest
+from retrieval.manifest import MANIFEST_NAME, Manifest, read_manifest
 from retrieval.regions import evidence_of, onto
 from retrieval.search import Searcher, SearchMode, SearchSettings
 from retrieval.store import (
@@ -133,6 +134,8 @@ class Index:
     ) -> Index:
         """Begin an index at ``path``, or open the one that is there if it is of this encoder."""
         path = Path(path)
+        if settings is not None and settings.compression is not None:
+            Compression.parse(settings.compression)
         loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -426,9 +429,17 @@ class Index:
     @contextmanager
     def _writer(self) -> Iterator[StoreWriter]:
         encoder = self.encoder
-        create = CreateSpec(encoder.id, encoder.fingerprint, encoder.dim)
+        create = CreateSpec(encoder.id, encoder.fingerprint, encoder.dim, self._compression())
         with StoreWriter.open(self.path, create=create) as writer:
             yield writer
+
+    def _compression(self) -> str:
+        """The name asked for, or the index's own where none is."""
+        if self._settings.compression is not None:
+            return Compression.parse(self._settings.compression).name
+        if (self.path / MANIFEST_NAME).exists():
+            return read_manifest(self.path).compression
+        return DEFAULT
 
     def _coarse_builder(self, manifest: Manifest) -> CoarseBuilder:
         return coarse_builder(self._settings.coarse_of(manifest))

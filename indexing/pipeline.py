@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Protocol
 
-from retrieval.compression import quantise
+from retrieval.compression import Compression
 from retrieval.context import document_context
 from retrieval.encoders import PageEncoder
 from retrieval.errors import FolioscopeError
 from retrieval.pooling import PoolMethod, pool_page
 from retrieval.store import PageRow
+from retrieval.token_pooling import TEXT_RUN
 from retrieval.types import DocumentInfo, PageContent, PageEmbedding, PageWords
 
 # Pages a reader may be ahead of the encoder, for each document being read.
@@ -147,17 +148,22 @@ def _put(events: queue.Queue[Event], event: Event, stop: threading.Event) -> boo
 
 
 def encode(
-    events: Iterable[Event], encoder: PageEncoder, pooling: PoolSettings, threads: int
+    events: Iterable[Event],
+    encoder: PageEncoder,
+    pooling: PoolSettings,
+    threads: int,
+    compression: Compression | None = None,
 ) -> Generator[EncodedEvent, None, None]:
     """The same events in the same order, with every page encoded.
 
     ``threads`` batches are encoded at once, so the encoder itself should use one thread.
     """
+    kept = compression or Compression()
     pending: deque[Future[list[EncodedEvent]]] = deque()
     with ThreadPoolExecutor(threads, "encoder") as pool:
         try:
             for batch in _batches(events):
-                pending.append(pool.submit(_encode_batch, batch, encoder, pooling))
+                pending.append(pool.submit(_encode_batch, batch, encoder, pooling, kept))
                 while len(pending) > threads + 1 or (pending and pending[0].done()):
                     yield from pending.popleft().result()
             while pending:
@@ -181,23 +187,33 @@ def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
 
 
 def _encode_batch(
-    batch: list[Event], encoder: PageEncoder, pooling: PoolSettings
+    batch: list[Event], encoder: PageEncoder, pooling: PoolSettings, compression: Compression
 ) -> list[EncodedEvent]:
     pages = [event for event in batch if isinstance(event, PageContent)]
+    run = 0 if "image" in encoder.reads else TEXT_RUN
     embeddings = iter(encoder.encode_pages(pages) if pages else [])
     return [
-        _row(event, next(embeddings), pooling) if isinstance(event, PageContent) else event
+        _row(event, next(embeddings), pooling, compression, run)
+        if isinstance(event, PageContent)
+        else event
         for event in batch
     ]
 
 
-def _row(page: PageContent, embedding: PageEmbedding, pooling: PoolSettings) -> PageRow:
-    codes, scale = quantise(embedding.vectors)
+def _row(
+    page: PageContent,
+    embedding: PageEmbedding,
+    pooling: PoolSettings,
+    compression: Compression,
+    run: int,
+) -> PageRow:
+    kept = compression.compress(embedding.vectors, run)
     vectors = pool_page(embedding.vectors, embedding.boxes, pooling.vectors, pooling.method)
     return PageRow(
         content=replace(page, image=None),
-        codes=codes,
-        scale=scale,
+        codes=kept.codes,
+        scale=kept.scale,
+        member_of=kept.member_of,
         patch_boxes=embedding.boxes,
         page_vectors=vectors,
         bm25_text=page.words.text(),

@@ -1,18 +1,121 @@
-"""Patch vectors as int8 codes with one scale a page.
+"""How an index keeps patch vectors: a kind of code, and how many vectors share one.
 
-A quarter of float32's bytes on disk and in memory traffic. Rounding is the only loss: every
-component is off by at most half a step, the step being the page's largest component / 127.
-Measured on real questions, ranking by codes and ranking by floats could not be told apart.
+====== ===================== ==================================================================
+kind   bytes, 1,030 x 128    what is kept
+====== ===================== ==================================================================
+fp32   527,360               everything
+fp16   263,680               11 bits of every component
+int8   131,840               8 bits, one scale a page. The default: ranking by these and by floats
+                             could not be told apart on real questions
+binary 16,480                signs, one scale a page; the question keeps its floats
+====== ===================== ==================================================================
+
+``+pool2`` to ``+pool5`` leave one vector for so many (``retrieval.token_pooling``). The setting's
+name (``int8``, ``binary+pool3``) is in the manifest and is fixed for an index's life.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.errors import InputError
+from retrieval.maxsim import PACKED
+from retrieval.token_pooling import TEXT_RUN, pool_tokens
 from retrieval.types import FloatArray
 
 LARGEST_CODE = 127
+MOST_POOLED = 5
+DEFAULT = "int8"
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "fp32": np.dtype(np.float32),
+    "fp16": np.dtype(np.float16),
+    "int8": np.dtype(np.int8),
+    "binary": PACKED,
+}
+KINDS = tuple(_DTYPES)
+_OTHER_NAMES = {"float16": "fp16", "float32": "fp32"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompressedPage:
+    """``codes`` of m vectors, what they are multiplied by, and for each of the page's n patches
+    the vector that stands for it, ``member_of [n] int32``; None where each has its own."""
+
+    codes: NDArray[Any]
+    scale: float
+    member_of: NDArray[np.int32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """A setting: one of ``KINDS``, and how many vectors become one (1 to ``MOST_POOLED``)."""
+
+    kind: str = DEFAULT
+    factor: int = 1
+
+    @staticmethod
+    def parse(name: str) -> Compression:
+        """The setting called ``name``. Raises ``InputError`` if there is none."""
+        kind, plus, pool = name.partition("+")
+        kind = _OTHER_NAMES.get(kind, kind)
+        factor = 1
+        if plus and pool.startswith("pool") and pool[4:].isdecimal():
+            factor = int(pool[4:])
+        if kind not in KINDS or (plus and not 2 <= factor <= MOST_POOLED):
+            raise InputError(
+                f"unknown compression '{name}'; write one of {', '.join(KINDS)}, alone or with "
+                f"+pool2 to +pool{MOST_POOLED}, as in {DEFAULT}+pool3"
+            )
+        return Compression(kind, factor)
+
+    @property
+    def name(self) -> str:
+        """What ``parse`` reads."""
+        return self.kind + (f"+pool{self.factor}" if self.factor > 1 else "")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the codes."""
+        return _DTYPES[self.kind]
+
+    def width(self, dim: int) -> int:
+        """Codes a vector of ``dim`` components takes."""
+        return (dim + 7) // 8 if self.kind == "binary" else dim
+
+    def bytes_a_page(self, patches: int, dim: int) -> int:
+        """What a page's codes take when all is pooled at once; runs round up for each."""
+        return -(-patches // self.factor) * self.width(dim) * self.dtype.itemsize
+
+    def compress(self, vectors: FloatArray, run: int = 0) -> CompressedPage:
+        """The codes of a page's ``vectors [n, d]``; ``run`` is ``pool_tokens``'s.
+
+        Raises ``ValueError`` when a component is not finite: such a page would poison every
+        score.
+        """
+        vectors = np.asarray(vectors, np.float32)
+        member_of = None
+        if self.factor > 1:
+            vectors, member_of = pool_tokens(vectors, self.factor, run)
+        if not np.isfinite(vectors).all():
+            raise ValueError("vectors to compress must be finite")
+        if self.kind == "int8":
+            return CompressedPage(*quantise(vectors), member_of)
+        if self.kind == "binary":
+            return CompressedPage(*signs(vectors), member_of)
+        peak = float(np.abs(vectors).max(initial=0.0))
+        scale = max(peak, 1.0) if self.kind == "fp16" else 1.0
+        return CompressedPage((vectors / np.float32(scale)).astype(self.dtype), scale, member_of)
+
+    def window(self, patches: int, stride: int) -> tuple[int, int]:
+        """A window of ``retrieval.passages`` (patches, stride), in vectors that are left."""
+        if self.factor == 1 or not patches:
+            return patches, stride
+        left = -(-stride // self.factor) if stride == TEXT_RUN else max(1, stride // self.factor)
+        return patches // stride * left, left
 
 
 def quantise(vectors: FloatArray) -> tuple[NDArray[np.int8], float]:
@@ -37,3 +140,15 @@ def quantise(vectors: FloatArray) -> tuple[NDArray[np.int8], float]:
 def dequantise(codes: NDArray[np.int8], scale: float) -> FloatArray:
     """The ``[n, d] float32`` vectors that ``codes`` stand for."""
     return codes.astype(np.float32) * np.float32(scale)
+
+
+def signs(vectors: FloatArray) -> tuple[NDArray[Any], float]:
+    """``PACKED`` signs ``[n, ceil(d / 8)]`` and the scale that keeps scores where they were.
+
+    With it a vector's product with its own signs is its square, on average over the page: so
+    scores stay comparable with the other lanes' and across pages. Zero counts as positive.
+    """
+    bits = np.packbits(vectors >= 0, axis=1, bitorder="little").view(PACKED)
+    spread = float(np.abs(vectors).sum(dtype=np.float64))
+    scale = float(np.float32((vectors.astype(np.float64) ** 2).sum() / max(spread, 1e-30)))
+    return bits.reshape(len(vectors), (vectors.shape[1] + 7) // 8), scale if scale > 0 else 1.0

@@ -164,7 +164,7 @@ class Searcher:
         patches = self.store.fetch_patches(offsets)
         record = self.store.fetch_boxes_and_words(offsets)[0]
         sims = similarities(query.vectors, patches.codes, float(patches.scales[0]))
-        return Evidence(sims, query.weights, record.patch_boxes)
+        return Evidence(record.spread(sims), query.weights, record.patch_boxes)
 
     def hit(self, page_id: int, question: str | None = None) -> Hit:
         """One page as if a search had found it; with a ``question``, its places on the page.
@@ -281,14 +281,17 @@ class Searcher:
         return _Ranked(offsets[best], fused[best], shares, kept)
 
     def _late(self, query: QueryEmbedding, patches: RaggedPatches) -> FloatArray:
+        # A picture's patches are no text: their order is a raster's, and a page is one passage.
+        passage = 0 if "image" in self.encoder.reads else self.settings.passage
+        window, stride = self.store.compression.window(passage, self.settings.passage_stride)
         return best_passage(
             query.vectors,
             query.weights,
             patches.codes,
             patches.starts,
             patches.scales,
-            window=self.settings.passage,
-            stride=self.settings.passage_stride,
+            window=window,
+            stride=stride,
         )
 
     def _scan(self, query: QueryEmbedding, offsets: Offsets) -> FloatArray:
@@ -310,7 +313,11 @@ class Searcher:
             codes = patches.codes[patches.starts[i] : patches.starts[i + 1]]
             sims = similarities(query.vectors, codes, float(patches.scales[i]))
             regions = find_regions(
-                sims, query.weights, record.patch_boxes, record.words, limit=self.settings.regions
+                record.spread(sims),
+                query.weights,
+                record.patch_boxes,
+                record.words,
+                limit=self.settings.regions,
             )
             hits.append(self._hit(i, ranked, record, regions))
         clock.lap("rerank")

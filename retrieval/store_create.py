@@ -22,7 +22,7 @@ from retrieval.store_lance import COARSE, LANCE
 
 @dataclass(frozen=True, slots=True)
 class CreateSpec:
-    """What is fixed for the life of an index. ``compression`` is "int8" or "float16"."""
+    """What is fixed for the life of an index. ``compression`` is a name of ``Compression``."""
 
     encoder_id: str
     encoder_fingerprint: str

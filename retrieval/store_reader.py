@@ -30,12 +30,12 @@ from retrieval.store_schema import (
     PageDirectory,
     PageRecord,
     RaggedPatches,
-    code_dtype,
     content_crc,
     crc,
     decode_content,
     documents_crc,
     documents_from_arrow,
+    stored_compression,
 )
 from retrieval.types import FloatArray
 
@@ -64,7 +64,7 @@ class Store:
         self._tables = tables
         self._pages = pages
         self._documents = documents
-        self._dtype = code_dtype(manifest.compression)
+        self.compression = stored_compression(manifest.compression)
 
     @classmethod
     def open(cls, root: Path) -> Store:
@@ -135,7 +135,7 @@ class Store:
         """The multivectors of the pages at ``offsets`` ``[k]``, in the order asked."""
         columns = ["page_id", "scale", "patches", "patches_crc"]
         rows, back = self._take(offsets, columns)
-        dim = self._manifest.dim
+        width, dtype = self.compression.width(self._manifest.dim), self.compression.dtype
         blobs: list[memoryview] = []
         scales = rows["scale"].to_numpy().astype(np.float32)
         for i, blob in enumerate(_blobs(rows["patches"])):
@@ -145,11 +145,9 @@ class Store:
             blobs.append(blob)
         counts = self._pages.n_patches[offsets].astype(np.int64)
         starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
-        codes = np.empty((int(starts[-1]), dim), self._dtype)
+        codes = np.empty((int(starts[-1]), width), dtype)
         for i, row in enumerate(back):
-            codes[starts[i] : starts[i + 1]] = np.frombuffer(blobs[row], self._dtype).reshape(
-                -1, dim
-            )
+            codes[starts[i] : starts[i + 1]] = np.frombuffer(blobs[row], dtype).reshape(-1, width)
         return RaggedPatches(codes, starts, scales[back])
 
     def fetch_boxes_and_words(self, offsets: NDArray[np.int64]) -> list[PageRecord]:

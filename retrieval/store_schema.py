@@ -21,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrieval.errors import StorageError
+from retrieval.compression import Compression
+from retrieval.errors import InputError, StorageError
 from retrieval.types import (
     DocumentInfo,
     FloatArray,
@@ -79,9 +80,9 @@ _FRACTION = 65535.0
 class PageRow:
     """What a build hands the store for one page.
 
-    ``codes`` is ``[n, d]``, int8 or float16 as the index's compression says, and
-    ``codes * scale`` are the vectors' values; ``patch_boxes`` is ``[n, 4] float32`` page
-    fractions; ``page_vectors`` is ``[k, d] float32``, the pooled vectors of the coarse stage.
+    ``codes``, ``scale`` and ``member_of`` are as in ``CompressedPage``, of the index's
+    compression; ``patch_boxes`` is ``[n, 4] float32`` page fractions, one a patch that the
+    encoder made; ``page_vectors`` is ``[k, d] float32``, the pooled vectors of the coarse stage.
     The content's image is not stored.
     """
 
@@ -91,6 +92,7 @@ class PageRow:
     patch_boxes: FloatArray
     page_vectors: FloatArray
     bm25_text: str
+    member_of: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ class PageRecord:
     """What is shown of a hit: the page without its multivectors.
 
     ``patch_boxes[i]`` (``[n, 4] float32``) is the place of patch i. Boxes were rounded to
-    1/65535 of the page.
+    1/65535 of the page. Where patches were pooled, ``member_of [n]`` is the stored vector that
+    each became: a pooled vector may speak for several places.
     """
 
     page_id: int
@@ -144,13 +147,21 @@ class PageRecord:
     outline: str
     flags: tuple[str, ...]
     times: TimeRange | None = None
+    member_of: NDArray[np.int32] | None = None
+
+    def spread(self, similarities: FloatArray) -> FloatArray:
+        """Similarities ``[q, m]`` to the stored vectors, as ``[q, n]`` to the patches."""
+        if self.member_of is None:
+            return similarities
+        spread: FloatArray = similarities[:, self.member_of]
+        return spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RaggedPatches:
     """Multivectors of k pages: page i owns ``codes[starts[i]:starts[i + 1]]``.
 
-    ``codes`` is ``[N, d]`` int8 or float16, ``starts`` ``[k + 1] int64``, ``scales``
+    ``codes`` are as ``retrieval.maxsim`` takes them, ``starts`` ``[k + 1] int64``, ``scales``
     ``[k] float32``; the values are ``codes * scales`` of their page.
     """
 
@@ -172,13 +183,15 @@ class RaggedPatches:
         return first
 
 
-def code_dtype(compression: str) -> np.dtype[Any]:
-    """The dtype of stored codes under an index's compression ("int8", "float16", ...)."""
-    if compression.startswith("int8"):
-        return np.dtype(np.int8)
-    if compression.startswith(("float16", "fp16")):
-        return np.dtype(np.float16)
-    raise StorageError(f"unknown compression '{compression}'; known: int8, float16")
+def stored_compression(name: str) -> Compression:
+    """The setting that a manifest names. Raises ``StorageError`` if this version lacks it."""
+    try:
+        return Compression.parse(name)
+    except InputError as error:
+        raise StorageError(
+            f"the index was written with compression '{name}', which this Folioscope does not "
+            "know; use the version that wrote it, or build the index anew"
+        ) from error
 
 
 def crc(page_id: int, *parts: bytes | memoryview) -> int:
@@ -214,10 +227,11 @@ def encode_page(page_id: int, doc_id: int, row: PageRow, dtype: np.dtype[Any]) -
             f"codes must be [n, d] {dtype}, not {row.codes.shape} {row.codes.dtype} "
             f"(page {row.content.number})"
         )
-    if row.patch_boxes.shape != (n, 4):
-        raise ValueError(f"patch_boxes must be [{n}, 4], not {row.patch_boxes.shape}")
+    patches_read = n if row.member_of is None else len(row.member_of)
+    if row.patch_boxes.shape != (patches_read, 4):
+        raise ValueError(f"patch_boxes must be [{patches_read}, 4], not {row.patch_boxes.shape}")
     patches = np.ascontiguousarray(row.codes).tobytes()
-    content = _pack_content(row.content, row.patch_boxes)
+    content = _pack_content(row.content, row.patch_boxes, row.member_of)
     vectors = np.ascontiguousarray(row.page_vectors, dtype=np.float16).tobytes()
     number = row.content.number
     return {
@@ -243,13 +257,16 @@ def quantise_boxes(boxes: FloatArray) -> NDArray[np.uint16]:
     return steps
 
 
-def _pack_content(content: PageContent, patch_boxes: FloatArray) -> bytes:
+def _pack_content(
+    content: PageContent, patch_boxes: FloatArray, member_of: NDArray[np.int32] | None
+) -> bytes:
     words = content.words
     # Only recordings have the key: pages of indexes from before it read back as they are.
     times = {"times": astuple(content.times)} if content.times else {}
     head = json.dumps(
         {
             **times,
+            **({} if member_of is None else {"pooled": True}),
             "label": content.label,
             "size": [content.width, content.height],
             "source": content.text_source,
@@ -267,6 +284,7 @@ def _pack_content(content: PageContent, patch_boxes: FloatArray) -> bytes:
         np.asarray(words.lines, np.int32).tobytes(),
         # Often the same boxes again: deflate's window makes the repetition cheap.
         quantise_boxes(patch_boxes).tobytes(),
+        b"" if member_of is None else np.asarray(member_of, np.int32).tobytes(),
     )
     return zlib.compress(b"".join(body), 1)
 
@@ -283,6 +301,8 @@ def decode_content(page_id: int, doc_id: int, number: int, data: bytes) -> PageR
         lines = np.frombuffer(raw, np.int32, n_words, at).copy()
         at += lines.nbytes
         patches = np.frombuffer(raw, np.uint16, n_patches * 4, at).reshape(n_patches, 4)
+        at += patches.nbytes
+        pooled = "pooled" in head
         scale = np.float32(1 / _FRACTION)
         return PageRecord(
             page_id=page_id,
@@ -297,6 +317,7 @@ def decode_content(page_id: int, doc_id: int, number: int, data: bytes) -> PageR
             outline=head["outline"],
             flags=tuple(head["flags"]),
             times=TimeRange(*head["times"]) if "times" in head else None,
+            member_of=np.frombuffer(raw, np.int32, n_patches, at).copy() if pooled else None,
         )
     except (zlib.error, struct.error, ValueError, KeyError, TypeError) as error:
         raise StorageError(

@@ -57,12 +57,12 @@ from retrieval.store_schema import (
     PageRow,
     clean_metadata,
     clean_text,
-    code_dtype,
     decode_content,
     document_to_row,
     encode_document,
     encode_page,
     encode_text,
+    stored_compression,
 )
 from retrieval.types import DocumentInfo, FloatArray, MetadataValue
 
@@ -83,7 +83,7 @@ class StoreWriter:
         self._root = root
         self._lock = lock
         self._manifest = manifest
-        self._dtype = code_dtype(manifest.compression)
+        self._compression = stored_compression(manifest.compression)
         self._open = True
         self._documents: dict[int, DocumentRow] = {}
         self._skipped = {s: (h, r) for s, h, r in manifest.skipped}
@@ -186,11 +186,12 @@ class StoreWriter:
         return doc_id
 
     def _add_page(self, doc_id: int, row: PageRow) -> None:
-        if row.codes.shape[1:] != (self._manifest.dim,):
-            raise ValueError(f"codes are {row.codes.shape}, the index has {self._manifest.dim}")
+        width = self._compression.width(self._manifest.dim)
+        if row.codes.shape[1:] != (width,):
+            raise ValueError(f"codes are {row.codes.shape}, the index has {width} a vector")
         page_id = self._next_page_id
         self._next_page_id += 1
-        encoded = encode_page(page_id, doc_id, row, self._dtype)
+        encoded = encode_page(page_id, doc_id, row, self._compression.dtype)
         self._pages.append(encoded)
         self._texts.append(encode_text(page_id, doc_id, row.bm25_text))
         self._buffered += sum(len(encoded[name]) for name in ("patches", "content", "vectors"))

@@ -1,4 +1,4 @@
-"""int8 codes stay within half a step of the vectors they stand for."""
+"""Codes stay within what their kind may lose of the vectors they stand for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.compression import dequantise, quantise
+from retrieval.compression import KINDS, Compression, dequantise, quantise
+from retrieval.errors import InputError
+from retrieval.maxsim import similarities
+from retrieval.token_pooling import pool_tokens
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 30), st.integers(1, 64), st.floats(-6, 6))
@@ -51,3 +54,64 @@ def test_vectors_that_are_not_finite_are_refused(bad: float) -> None:
     vectors[1, 0] = bad
     with pytest.raises(ValueError, match="finite"):
         quantise(vectors)
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16", "int8", "binary", "int8+pool2", "binary+pool5"])
+def test_names_are_read_back(name: str) -> None:
+    assert Compression.parse(name).name == name
+
+
+@pytest.mark.parametrize("name", ["", "zip", "int8+pool1", "int8+pool6", "int8+", "int8+pool3+x"])
+def test_unknown_names_are_refused_with_those_that_exist(name: str) -> None:
+    with pytest.raises(InputError, match=r"unknown compression.*fp32, fp16, int8, binary.*pool5"):
+        Compression.parse(name)
+
+
+def test_bytes_of_a_page_of_1030_patches() -> None:
+    sizes = {name: Compression.parse(name).bytes_a_page(1030, 128) for name in KINDS}
+    assert sizes == {"fp32": 527_360, "fp16": 263_680, "int8": 131_840, "binary": 16_480}
+    assert Compression.parse("int8+pool3").bytes_a_page(1030, 128) == 344 * 128
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 80), st.sampled_from([1, 7, 16, 128]), st.data())
+def test_similarities_to_compressed_vectors(seed: int, n: int, d: int, data: st.DataObject) -> None:
+    """Each kind against its own definition, and each within its loss of the vectors."""
+    setting = Compression(data.draw(st.sampled_from(KINDS)), data.draw(st.integers(1, 5)))
+    vectors = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    page = setting.compress(vectors, 32)
+    assert page.codes.shape[1] == setting.width(d) and page.codes.dtype == setting.dtype
+    query = np.eye(d, dtype=np.float32)
+    found = similarities(query, page.codes, page.scale).T
+    if page.member_of is not None:
+        vectors = pool_tokens(vectors, setting.factor, 32)[0]
+        assert len(page.member_of) == n
+    if setting.kind == "binary":
+        expected = np.where(vectors >= 0, 1.0, -1.0) * page.scale
+        kept = (expected * vectors).sum(axis=1)
+        if n:
+            # A vector's product with its own signs is its square, on average.
+            assert kept.mean() == pytest.approx((vectors**2).sum(axis=1).mean(), rel=1e-3)
+    else:
+        expected = vectors
+    loss = {"fp32": 0, "fp16": 5e-4, "int8": 0.005, "binary": 1e-6}[setting.kind]
+    np.testing.assert_allclose(found, expected, atol=loss + 1e-7)
+
+
+def test_half_floats_do_not_overflow() -> None:
+    large = np.array([[1e6, -3e4]], np.float32)
+    page = Compression("fp16").compress(large)
+    np.testing.assert_allclose(similarities(np.eye(2), page.codes, page.scale), large.T, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_kind_takes_what_is_not_finite(kind: str) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Compression(kind).compress(np.array([[np.nan, 1.0]], np.float32))
+
+
+def test_windows_of_passages_shrink_with_the_vectors() -> None:
+    assert Compression("int8").window(128, 32) == (128, 32)
+    assert Compression("int8", 3).window(128, 32) == (44, 11)
+    assert Compression("int8", 5).window(0, 32) == (0, 32)
+    assert Compression("int8", 2).window(64, 16) == (32, 8)
