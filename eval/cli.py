@@ -80,6 +80,9 @@ def run(
     scope: Annotated[str | None, typer.Option(help="Ask them all so: corpus or doc.")] = None,
     half: Annotated[str | None, typer.Option(help="dev or test: half of the documents.")] = None,
     split: Annotated[str | None, typer.Option(help="Split of a data set. Default: test.")] = None,
+    answers: Annotated[
+        bool | None, typer.Option("--answers", help="Also answer every question, and measure it.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask every question of a data set, keep the rankings in a file, and measure them.
@@ -113,6 +116,7 @@ def run(
         "scope": scope,
         "half": half,
         "split": split,
+        "answers": answers,
     }
     chosen = read_config(config, options)
     with notes.status("opening") as status:
@@ -170,10 +174,12 @@ def compare(
 def _print_results(results: dict[str, Any]) -> None:
     _print_groups(results["groups"])
     _print_stages(results["efficiency"]["latency_ms"])
-    places = results["places"]
-    if places["questions"]:
-        shown = "  ".join(f"{name} {value:.3f}" for name, value in places.items())
-        console.print(f"Places: {shown}", soft_wrap=True, highlight=False)
+    for name in ("places", "answers"):
+        found = results[name]
+        if found["questions"]:
+            values = {k: v for k, v in found.items() if isinstance(v, int | float)}
+            shown = "  ".join(f"{key} {value:.3g}" for key, value in values.items())
+            console.print(f"{name.capitalize()}: {shown}", soft_wrap=True, highlight=False)
 
 
 def _print_groups(groups: list[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eval.answer_measures import answer_measures
 from eval.collections import Collection, DataSet, build_collection, open_data_set
 from eval.config import EvalConfig
 from eval.datasets import Question, only_documents
@@ -20,10 +21,10 @@ from eval.measures import (
     latency,
     paired_p_value,
     per_question,
-    region_hits,
     summarise,
 )
-from eval.runs import Run, run_questions
+from eval.places import place_measures
+from eval.runs import Answering, Run, run_questions
 from indexing.index import Index
 from retrieval.errors import InputError
 
@@ -37,7 +38,7 @@ def run_config(config: EvalConfig, out: Path, say: Say | None = None) -> dict[st
     nothing to ask them of.
     """
     tell = say or (lambda _: None)
-    data = open_data_set(config.dataset, split=config.split)
+    data = open_data_set(config.dataset, split=config.split, unanswerable=config.answers)
     questions, listed = choose(config, data)
     collection: Collection | None = None
     if data.images is not None:
@@ -64,7 +65,11 @@ def run_config(config: EvalConfig, out: Path, say: Say | None = None) -> dict[st
             depth=config.depth,
             documents=listed,
             absent=collection.absent(questions) if collection else (),
-            about={"dataset": {"name": data.name, "fingerprint": data.fingerprint}},
+            answer=_answering(index) if config.answers else None,
+            about={
+                "dataset": {"name": data.name, "fingerprint": data.fingerprint},
+                "answers": config.answers,
+            },
             progress=lambda done, total: tell(f"asking, {done} of {total}"),
         )
     results = measure(run, list(run.questions.values()))
@@ -73,6 +78,28 @@ def run_config(config: EvalConfig, out: Path, say: Say | None = None) -> dict[st
     results["run"] = str(out)
     keep_results(out, results)
     return results
+
+
+def _answering(index: Index) -> Answering:
+    """The embedded reader, as a run keeps its answers."""
+    from serving.answering.pipeline import Answerer
+
+    answerer = Answerer(index)
+
+    def answer(question: Question, doc: int | None) -> dict[str, Any]:
+        began = time.perf_counter()
+        found = answerer.ask(question.text, doc=doc)
+        took = (time.perf_counter() - began) * 1000
+        cites = [(c.name, c.page) for claim in found.claims for c in claim.citations]
+        return {
+            "status": found.status,
+            "text": found.text,
+            "verdict": found.verdict,
+            "cites": cites,
+            "ms": round(took, 2),
+        }
+
+    return answer
 
 
 def choose(config: EvalConfig, data: DataSet) -> tuple[list[Question], list[str] | None]:
@@ -103,7 +130,8 @@ def measure(run: Run, questions: Sequence[Question]) -> dict[str, Any]:
         "header": dict(run.header),
         "measured": {"date": time.strftime("%Y-%m-%dT%H:%M%z"), "machine": machine()},
         "groups": summarise(asked, run),
-        "places": region_hits(asked, run),
+        "places": place_measures(asked, run),
+        "answers": answer_measures(asked, run),
         "efficiency": efficiency(run),
     }
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ir_measures
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from eval.datasets import Question
 from eval.runs import Answered, Run
 
-MEASURES = ("nDCG@5", "nDCG@10", "Success@1", "Success@5", "R@100", "RR@10")
+MEASURES = (
+    "nDCG@5",
+    "nDCG@10",
+    "Success@1",
+    "Success@5",
+    "R@5",
+    "R@10",
+    "R@100",
+    "RR@10",
+)
 _RESAMPLES = 2000
 
 
@@ -22,9 +30,10 @@ def per_question(
 ) -> dict[str, dict[str, float]]:
     """Each measure of each question that the run answered: ``{measure: {qid: value}}``.
 
-    A question whose pages were not found counts 0. Pages it ignores are taken out first.
+    A question whose pages were not found counts 0. Pages it ignores are taken out first. One
+    that no page answers has no value. Grades weigh in nDCG; for the others they are alike.
     """
-    asked = [q for q in questions if q.qid in run.answered]
+    asked = [q for q in questions if q.qid in run.answered and q.relevant]
     qrels = {q.qid: {_key(*page): grade for page, grade in q.relevant.items()} for q in asked}
     ranking = {q.qid: _ranking(q, run.answered[q.qid]) for q in asked}
     wanted = [ir_measures.parse_measure(name) for name in measures]
@@ -101,56 +110,29 @@ def latency(run: Run) -> dict[str, dict[str, float]]:
     }
 
 
-def region_hits(questions: Iterable[Question], run: Run) -> dict[str, float]:
-    """Of questions whose page is among the first ten: how often a region holds the answer.
-
-    ``region@k``: the centre of a true box lies in one of the first k regions. ``area@k``: the
-    share of the page that these regions cover, without which the first says nothing.
-    """
-    rows: list[tuple[float, float, float, float]] = []
-    for question in questions:
-        found = run.answered.get(question.qid)
-        if found is None or not found.regions:
-            continue
-        width, height = found.regions["size"]
-        boxes = np.asarray(found.regions["boxes"], np.float64).reshape(-1, 4)
-        marked = question.boxes_on(found.regions["doc"], found.regions["page"])
-        truth = np.array([b.box for b in marked])
-        truth = truth / (width, height, width, height)
-        centres = (truth[:, :2] + truth[:, 2:]) / 2
-        inside = [bool(_contains(box, centres).any()) for box in boxes]
-        rows.append((float(any(inside[:1])), float(any(inside)), _area(boxes[:1]), _area(boxes)))
-    names = ("region@1", "region@5", "area@1", "area@5")
-    means = np.mean(rows, axis=0) if rows else np.zeros(4)
-    return {"questions": float(len(rows)), **dict(zip(names, map(float, means), strict=True))}
-
-
-def _contains(box: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    inside: NDArray[np.bool_] = np.all((points >= box[:2]) & (points <= box[2:]), axis=1)
-    return inside
-
-
-def _area(boxes: NDArray[np.float64]) -> float:
-    """Share of the page that boxes cover, overlaps once, on a grid of 200 x 200."""
-    grid = np.zeros((200, 200), bool)
-    for x0, y0, x1, y1 in np.rint(np.clip(boxes, 0, 1) * 200).astype(int):
-        grid[y0:y1, x0:x1] = True
-    return float(grid.mean())
-
-
 def summarise(questions: Sequence[Question], run: Run) -> list[dict[str, Any]]:
-    """One row for each kind and scope of question, then one for all: means and an interval."""
+    """One row for each kind and scope of question, then one for all: means and their intervals.
+
+    ``interval`` is that of the first measure, ``intervals`` has every measure's.
+    """
     values = per_question(questions, run)
     groups: dict[str, list[str]] = {}
     for question in questions:
-        if question.qid in run.answered:
+        if question.qid in run.answered and question.relevant:
             groups.setdefault(f"{question.kind} ({question.scope})", []).append(question.qid)
     everything = [qid for qids in groups.values() for qid in qids]
     rows = []
     for name, qids in [*sorted(groups.items()), ("all", everything)]:
-        first = [values[MEASURES[0]][qid] for qid in qids]
-        means: Mapping[str, float] = {
-            measure: float(np.mean([values[measure][qid] for qid in qids])) for measure in MEASURES
-        }
-        rows.append({"group": name, "questions": len(qids), **means, "interval": interval(first)})
+        each = {measure: [values[measure][qid] for qid in qids] for measure in MEASURES}
+        means = {name: float(np.mean(found)) if found else 0.0 for name, found in each.items()}
+        intervals = {name: interval(found) for name, found in each.items()}
+        rows.append(
+            {
+                "group": name,
+                "questions": len(qids),
+                **means,
+                "interval": intervals[MEASURES[0]],
+                "intervals": intervals,
+            }
+        )
     return rows

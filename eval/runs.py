@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,9 @@ class Answered:
     ``regions`` are those of the first hit on a page with a marked answer, as page fractions
     ``[n][4]``, with the hit's ``doc`` and ``page`` and the page's ``size`` (points; pixels of a
     picture); empty if there is none among the first ten. ``shown`` has the same for the first
-    three hits, and their ``page_id``, so that a report can show what was found.
+    three hits, and their ``page_id``, so that a report can show what was found. ``answer`` is
+    what was answered, if answers were asked for: ``status``, ``text``, ``verdict``, ``cites``
+    (names and pages) and ``ms``.
     """
 
     qid: str
@@ -42,6 +44,10 @@ class Answered:
     timing_ms: Mapping[str, float]
     regions: Mapping[str, Any]
     shown: tuple[Mapping[str, Any], ...] = ()
+    answer: Mapping[str, Any] = field(default_factory=dict)
+
+
+Answering = Callable[[Question, int | None], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,7 @@ def run_questions(
     depth: int,
     documents: Sequence[str] | None = None,
     absent: Collection[str] = (),
+    answer: Answering | None = None,
     about: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
@@ -113,7 +120,8 @@ def run_questions(
 
     Questions of scope ``doc`` are asked within their document, the others of ``documents``
     (names as in the questions; None: the whole index). Documents in ``absent`` are known not to
-    be in the index: what they answer counts as not found. ``about`` is part of what a run may
+    be in the index: what they answer counts as not found. ``answer`` also answers each question,
+    within the document whose id it is given. ``about`` is part of what a run may
     not differ in to be resumed. Raises ``InputError`` if another document of a question is not
     in the index, or ``path`` holds a run of another configuration.
     """
@@ -161,6 +169,9 @@ def run_questions(
                     else f"doc_id IN ({listed})",
                 )
                 found = _answered(question, result, names)
+                if answer is not None:
+                    within = ids.get(question.doc) if question.scope == "doc" else None
+                    found = replace(found, answer=answer(question, within))
                 answered[question.qid] = found
                 row = {**asdict(found), "question": _plain(question)}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

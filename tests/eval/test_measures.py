@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import log2
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.datasets import GoldBox, Question
+from eval.datasets import Judged, Question
 from eval.measures import (
     MEASURES,
     interval,
@@ -18,7 +17,6 @@ from eval.measures import (
     latency,
     paired_p_value,
     per_question,
-    region_hits,
     summarise,
 )
 from eval.runs import Answered, Run
@@ -52,6 +50,8 @@ def by_definition(question: Question, ranked: list[Page]) -> dict[str, float]:
         "nDCG@10": ndcg(10),
         "Success@1": float(any(right[:1])),
         "Success@5": float(any(right[:5])),
+        "R@5": sum(right[:5]) / wanted,
+        "R@10": sum(right[:10]) / wanted,
         "R@100": sum(right[:100]) / wanted,
         "RR@10": 1 / first if 0 < first <= 10 else 0.0,
     }
@@ -182,52 +182,22 @@ def test_latency_by_stage() -> None:
     }
 
 
-def regions_of(boxes: list[list[float]], page: int = 3) -> dict[str, object]:
-    return {"doc": "a.pdf", "page": page, "boxes": boxes, "size": [200, 100]}
+def test_grades_weigh_in_the_gain() -> None:
+    """Linear gains, as trec_eval and the ViDoRe leaderboard take them."""
+    judged = (Judged("full.png", 0, 2), Judged("part.png", 0, 1))
+    question = Question("q", "?", "full.png", frozenset({0}), judged=judged)
+    ranked = [("part.png", 0), ("full.png", 0)]
+    got = per_question([question], run_of(answered("q", ranked)))
+    ideal = 2 + 1 / log2(3)
+    assert got["nDCG@5"]["q"] == pytest.approx((1 + 2 / log2(3)) / ideal)
+    assert (got["R@5"]["q"], got["RR@10"]["q"]) == (1.0, 1.0)
 
 
-def asked(qid: str, *boxes: tuple[float, float, float, float], page: int = 3) -> Question:
-    gold = tuple(GoldBox(page, box, "pdf_pt") for box in boxes)
-    return Question(qid, "?", "a.pdf", frozenset({page}), boxes=gold)
-
-
-def test_regions_that_hold_the_answer() -> None:
-    # The answer's centre is at (0.5, 0.5) of the page.
-    right, wrong = [0.4, 0.4, 0.6, 0.6], [0.0, 0.0, 0.1, 0.1]
-    questions = [asked(q, (90, 45, 110, 55)) for q in ("first", "second", "none", "elsewhere")]
-    found: Mapping[str, list[list[float]]] = {
-        "first": [right, wrong],
-        "second": [wrong, right],
-        "none": [wrong],
-    }
-    run = run_of(
-        *(answered(qid, [], **regions_of(boxes)) for qid, boxes in found.items()),
-        answered("elsewhere", [("a.pdf", 1)]),
-    )
-    got = region_hits(questions, run)
-    assert got["questions"] == 3
-    assert (got["region@1"], got["region@5"]) == pytest.approx((1 / 3, 2 / 3))
-    assert got["area@1"] == pytest.approx((0.04 + 0.01 + 0.01) / 3, abs=1e-3)
-    assert got["area@5"] == pytest.approx((0.05 + 0.05 + 0.01) / 3, abs=1e-3)
-
-
-def test_overlapping_regions_are_counted_once_and_only_boxes_of_the_page_count() -> None:
-    question = Question(
-        "q",
-        "?",
-        "a.pdf",
-        frozenset({3}),
-        boxes=(GoldBox(4, (0, 0, 20, 10), "pdf_pt"), GoldBox(3, (180, 90, 200, 100), "pdf_pt")),
-    )
-    run = run_of(answered("q", [], **regions_of([[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.5]])))
-    assert region_hits([question], run) == {
-        "questions": 1.0,
-        "region@1": 0.0,
-        "region@5": 0.0,
-        "area@1": pytest.approx(0.25),
-        "area@5": pytest.approx(0.25),
-    }
-
-
-def test_no_regions_at_all() -> None:
-    assert region_hits([asked("q", (0, 0, 1, 1))], run_of(answered("q", [])))["questions"] == 0
+def test_a_question_that_nothing_answers_has_no_value() -> None:
+    questions = [
+        Question("yes", "?", "a.pdf", frozenset({1})),
+        Question("no", "?", "a.pdf", frozenset(), answerable=False),
+    ]
+    run = run_of(answered("yes", [("a.pdf", 1)]), answered("no", [("a.pdf", 1)]))
+    assert set(per_question(questions, run)["nDCG@5"]) == {"yes"}
+    assert summarise(questions, run)[-1]["questions"] == 1
