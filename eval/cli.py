@@ -83,6 +83,9 @@ def run(
     answers: Annotated[
         bool | None, typer.Option("--answers", help="Also answer every question, and measure it.")
     ] = None,
+    mteb: Annotated[
+        Path | None, typer.Option(help="Also write the result in MTEB's format into this folder.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask every question of a data set, keep the rankings in a file, and measure them.
@@ -121,6 +124,11 @@ def run(
     chosen = read_config(config, options)
     with notes.status("opening") as status:
         results = run_config(chosen, out, status.update)
+    if mteb is not None:
+        from eval.mteb import write_mteb
+        from eval.runs import read_run
+
+        results["mteb"] = str(write_mteb(read_run(out), mteb, chosen.split))
     if as_json:
         print_json(results)
     else:

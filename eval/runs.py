@@ -191,6 +191,7 @@ def _collection(index: Index) -> dict[str, Any]:
         "patches": status.patches,
         "page_vectors": status.page_vectors,
         "encoder": status.encoder,
+        "encoder_fingerprint": index.encoder.fingerprint,
         "compression": status.compression,
         "coarse_kind": status.coarse_kind,
         "coarse_memory_bytes": status.coarse_memory_bytes,
