@@ -30,13 +30,13 @@ def _eval() -> None:
     """
 
 
-def _needs_measures() -> None:
+def _needs_measures(*more: str) -> None:
     """Raises ``InputError`` where the extra is not installed."""
     from importlib.util import find_spec
 
     from retrieval.errors import InputError
 
-    missing = [name for name in ("ir_measures", "scipy") if find_spec(name) is None]
+    missing = [name for name in ("ir_measures", "scipy", *more) if find_spec(name) is None]
     if missing:
         raise InputError(
             f"measuring needs {' and '.join(missing)}, not installed here; "
@@ -177,6 +177,38 @@ def compare(
         )
     console.print(table)
     console.print(f"Of the ten best pages of {a.name}, {b.name} found {kept:.4f}", highlight=False)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Runs of one data set; the first leads.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
+    index: Annotated[
+        Path | None, typer.Option("--index", "-i", help="Where the pages are, if it was moved.")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=0, help="Questions shown with pictures.")] = 12,
+    curves: Annotated[
+        Path | None, typer.Option(help="What `folioscope eval curves` kept, to be shown as well.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """One HTML file about RUNS: quality, times, plots, and the worst questions with their pages.
+
+    Nothing in it is fetched from elsewhere; it can be sent to anyone who may see the pages.
+
+    Example:  folioscope eval report two-stage.jsonl exact.jsonl --out report.html
+    """
+    _needs_measures("matplotlib", "jinja2")
+    from eval.harness import read_document
+    from eval.report import write_report
+
+    with notes.status("drawing"):
+        found = read_document(curves) if curves is not None else None
+        size = write_report(runs, out, worst=worst, index=index, curves=found)
+    if as_json:
+        print_json({"report": str(out), "bytes": size})
+    else:
+        console.print(f"{out}: {size / 1e6:.1f} MB", highlight=False)
 
 
 def _print_results(results: dict[str, Any]) -> None:

@@ -166,6 +166,17 @@ def keep_results(out: Path, results: dict[str, Any]) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}; name another --out") from error
 
 
+def read_document(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises ``InputError`` if it is none."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: must hold a JSON object")
+    return found
+
+
 def compare_runs(first: Run, second: Run) -> dict[str, Any]:
     """``second`` against ``first`` on the questions that both answered.
 
