@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -132,11 +132,9 @@ def run(
     if as_json:
         print_json(results)
     else:
-        _print_results(results)
+        from eval.cli_tables import print_results
 
-
-_WIDE = 110
-_FEW = ("nDCG@5", "Success@1", "R@100")
+        print_results(results)
 
 
 @app.command()
@@ -180,6 +178,72 @@ def compare(
 
 
 @app.command()
+def curves(
+    dataset: DatasetOption = None,
+    index: Annotated[Path | None, typer.Option("--index", "-i", help="The index folder.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="TOML or YAML; options win over it.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for curves.json and the plots.")
+    ] = Path("curves"),
+    questions: Annotated[
+        int, typer.Option(min=0, help="Ask so many, the same ones every time; 0: all.")
+    ] = 100,
+    k: Annotated[
+        list[int] | None,
+        typer.Option("--k", "-k", min=1, help="Candidates; several times. Default: 10 to 200."),
+    ] = None,
+    documents: Annotated[
+        Path | None, typer.Option(help="Text file of document names: only these.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only questions of this kind; several times.")
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="Only questions in this language.")] = None,
+    scope: Annotated[str | None, typer.Option(help="Ask them all so: corpus or doc.")] = None,
+    half: Annotated[str | None, typer.Option(help="dev or test: half of the documents.")] = None,
+    compression: Annotated[bool, typer.Option(help="Also compare codecs of patches.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """What two stages find, lose and take on your questions, by number of candidates and by codec.
+
+    Exhaustive search is the yardstick, so a large index takes a while: a second a question and
+    4,000 pages.
+
+    Example:  folioscope eval curves --dataset questions.csv --index my-index --out curves/
+    """
+    _needs_measures("matplotlib")
+    from eval.config import read_config
+    from eval.curve_plots import keep_curves
+    from eval.curves import KS
+    from eval.harness import curves_config
+
+    options = {
+        "dataset": dataset,
+        "index": index,
+        "documents": documents,
+        "kind": tuple(kind) if kind else None,
+        "language": language,
+        "scope": scope,
+        "half": half,
+    }
+    chosen = read_config(config, options)
+    with notes.status("opening") as status:
+        found = curves_config(
+            chosen, questions or None, k or KS, compression=compression, say=status.update
+        )
+        kept = keep_curves(found, out)
+    if as_json:
+        print_json(found)
+        return
+    from eval.cli_tables import print_curves
+
+    print_curves(found)
+    notes.print("kept: " + ", ".join(map(str, kept)), markup=False, highlight=False)
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Runs of one data set; the first leads.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
@@ -209,46 +273,3 @@ def report(
         print_json({"report": str(out), "bytes": size})
     else:
         console.print(f"{out}: {size / 1e6:.1f} MB", highlight=False)
-
-
-def _print_results(results: dict[str, Any]) -> None:
-    _print_groups(results["groups"])
-    _print_stages(results["efficiency"]["latency_ms"])
-    for name in ("places", "answers"):
-        found = results[name]
-        if found["questions"]:
-            values = {k: v for k, v in found.items() if isinstance(v, int | float)}
-            shown = "  ".join(f"{key} {value:.3g}" for key, value in values.items())
-            console.print(f"{name.capitalize()}: {shown}", soft_wrap=True, highlight=False)
-
-
-def _print_groups(groups: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    from eval.measures import MEASURES
-
-    table = Table(title=f"Retrieval ({MEASURES[0]} with its 95 % interval)", title_justify="left")
-    table.add_column("questions")
-    table.add_column("n", justify="right")
-    # A narrow terminal would break every cell; --json has them all.
-    shown = MEASURES if console.width >= _WIDE else _FEW
-    for measure in shown:
-        table.add_column(measure, justify="right")
-    for row in groups:
-        low, high = row["interval"]
-        first = f"{row[shown[0]]:.3f} [{low:.2f}-{high:.2f}]"
-        others = (f"{row[measure]:.3f}" for measure in shown[1:])
-        table.add_row(row["group"], str(row["questions"]), first, *others)
-    console.print(table)
-
-
-def _print_stages(stages: dict[str, dict[str, float]]) -> None:
-    from rich.table import Table
-
-    table = Table(title="Milliseconds a question", title_justify="left")
-    table.add_column("stage")
-    for name in ("p50", "p95", "p99"):
-        table.add_column(name, justify="right")
-    for stage, values in stages.items():
-        table.add_row(stage, *(f"{values[name]:.1f}" for name in ("p50", "p95", "p99")))
-    console.print(table)

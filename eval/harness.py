@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from eval.answer_measures import answer_measures
-from eval.collections import Collection, DataSet, build_collection, open_data_set
+from eval.collections import DataSet, build_collection, open_data_set
 from eval.config import EvalConfig
 from eval.datasets import Question, only_documents
 from eval.machine import machine, resident_mb
@@ -24,11 +24,44 @@ from eval.measures import (
     summarise,
 )
 from eval.places import place_measures
-from eval.runs import Answering, Run, run_questions
+from eval.runs import Answering, Run, collection_figures, run_questions
 from indexing.index import Index
 from retrieval.errors import InputError
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A configuration with its questions chosen and its index found or built."""
+
+    data: DataSet
+    questions: list[Question]
+    index: Path
+    listed: list[str] | None
+    absent: frozenset[str]
+    built: Mapping[str, Any] | None
+
+
+def prepare(config: EvalConfig, tell: Say) -> Prepared:
+    """Read the data set, choose from it, and index its pages if it brings some."""
+    data = open_data_set(config.dataset, split=config.split, unanswerable=config.answers)
+    questions, listed = choose(config, data)
+    if data.images is None:
+        if config.index is None:
+            raise InputError(f"{config.dataset} brings no pages of its own: name an --index")
+        return Prepared(data, questions, config.index, listed, frozenset(), None)
+    tell("indexing the data set's pages")
+    made = build_collection(
+        data,
+        encoder=config.encoder,
+        settings=config.build.settings(),
+        index=config.index,
+        progress=lambda at: tell(f"indexing, {at.pages_done} of {at.pages_total} pages"),
+        writing=lambda n: tell(f"writing pages, {n}"),
+    )
+    questions = made.named(questions)
+    return Prepared(data, questions, made.index, listed, made.absent(questions), made.built)
 
 
 def run_config(config: EvalConfig, out: Path, say: Say | None = None) -> dict[str, Any]:
@@ -38,42 +71,25 @@ def run_config(config: EvalConfig, out: Path, say: Say | None = None) -> dict[st
     nothing to ask them of.
     """
     tell = say or (lambda _: None)
-    data = open_data_set(config.dataset, split=config.split, unanswerable=config.answers)
-    questions, listed = choose(config, data)
-    collection: Collection | None = None
-    if data.images is not None:
-        tell("indexing the data set's pages")
-        collection = build_collection(
-            data,
-            encoder=config.encoder,
-            settings=config.build.settings(),
-            index=config.index,
-            progress=lambda at: tell(f"indexing, {at.pages_done} of {at.pages_total} pages"),
-            writing=lambda n: tell(f"writing pages, {n}"),
-        )
-        questions = collection.named(questions)
-    elif config.index is None:
-        raise InputError(f"{config.dataset} brings no pages of its own: name an --index")
-    folder = collection.index if collection else config.index
-    assert folder is not None
-    with Index.open(folder, search=config.search()) as index:
+    ready = prepare(config, tell)
+    with Index.open(ready.index, search=config.search()) as index:
         run = run_questions(
             index,
-            questions,
+            ready.questions,
             out,
             mode=config.mode,
             depth=config.depth,
-            documents=listed,
-            absent=collection.absent(questions) if collection else (),
+            documents=ready.listed,
+            absent=ready.absent,
             answer=_answering(index) if config.answers else None,
             about={
-                "dataset": {"name": data.name, "fingerprint": data.fingerprint},
+                "dataset": {"name": ready.data.name, "fingerprint": ready.data.fingerprint},
                 "answers": config.answers,
             },
             progress=lambda done, total: tell(f"asking, {done} of {total}"),
         )
     results = measure(run, list(run.questions.values()))
-    results["efficiency"]["build"] = dict(collection.built) if collection else None
+    results["efficiency"]["build"] = None if ready.built is None else dict(ready.built)
     results["config"] = config.model_dump(mode="json")
     results["run"] = str(out)
     keep_results(out, results)
@@ -100,6 +116,43 @@ def _answering(index: Index) -> Answering:
         }
 
     return answer
+
+
+def curves_config(
+    config: EvalConfig,
+    count: int | None,
+    ks: Sequence[int],
+    *,
+    compression: bool = True,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """The curves of ``eval.curves`` on ``count`` of a configuration's questions, with all that
+    is needed to judge them."""
+    from eval.curves import Setup, measure_curves, sample
+
+    tell = say or (lambda _: None)
+    ready = prepare(config, tell)
+    questions = sample(ready.questions, count)
+    with Index.open(ready.index) as index:
+        named = {doc for q in questions for doc in (q.doc, *(doc for doc, _ in q.relevant))}
+        wanted = (named | set(ready.listed or ())) - ready.absent
+        ids = {name: index.find(name) for name in sorted(wanted)}
+        collection = collection_figures(index)
+    listed = None
+    if ready.listed is not None:
+        listed = f"doc_id IN ({', '.join(str(ids[name]) for name in ready.listed)})"
+    names = {doc_id: name for name, doc_id in ids.items()}
+    setup = Setup(ready.index, questions, ids, names, listed)
+    found = measure_curves(setup, ks, compression=compression, say=tell)
+    return {
+        "format": "folioscope-curves/1",
+        "dataset": {"name": ready.data.name, "fingerprint": ready.data.fingerprint},
+        "config": config.model_dump(mode="json"),
+        "collection": collection,
+        "date": time.strftime("%Y-%m-%dT%H:%M%z"),
+        "machine": machine(),
+        **found,
+    }
 
 
 def choose(config: EvalConfig, data: DataSet) -> tuple[list[Question], list[str] | None]:

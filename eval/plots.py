@@ -64,8 +64,10 @@ def line_plot(
     x_ticks: Sequence[float] = (),
     y_range: tuple[float, float] | None = None,
     size: tuple[float, float] = (6.4, 3.4),
+    legend_columns: int = 4,
+    points: bool = False,
 ) -> str:
-    """Lines with points, as an ``<svg>`` element."""
+    """Lines with points, or with ``points`` no lines between them, as an ``<svg>`` element."""
     with _figure(size) as (figure, axes):
         for number, line in enumerate(lines):
             colour = SERIES[number % len(SERIES)]
@@ -75,27 +77,41 @@ def line_plot(
                 line.y,
                 color=colour,
                 linewidth=2,
-                linestyle="--" if line.dashed else "-",
+                linestyle="" if points else "--" if line.dashed else "-",
                 marker=_MARKERS[number % len(_MARKERS)] if few else None,
                 markersize=5,
                 label=line.name,
             )
             if line.low:
                 axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.12, lw=0)
-            for x, y, note in zip(line.x, line.y, line.notes, strict=False):
+            for place, (x, y, note) in enumerate(zip(line.x, line.y, line.notes, strict=False)):
+                # Neighbours may be close: their notes stand above and below in turn.
+                up = not points or place % 2 == 0
                 axes.annotate(
-                    note, (x, y), (0, 7), textcoords="offset points", ha="center", color=_MUTED
+                    note,
+                    (x, y),
+                    (0, 7 if up else -15),
+                    textcoords="offset points",
+                    ha="center",
+                    color=_MUTED,
+                    fontsize=9,
                 )
         if x_log:
             axes.set_xscale("log")
         if x_ticks:
             axes.set_xticks(list(x_ticks), [f"{x:g}" for x in x_ticks])
             axes.minorticks_off()
+        elif x_log:
+            from matplotlib.ticker import ScalarFormatter
+
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_formatter(ScalarFormatter())
+            axes.tick_params(axis="x", which="minor", labelsize=8)
         if y_range is not None:
             axes.set_ylim(*y_range)
         _label(axes, x_label, y_label)
         if len(lines) > 1:
-            _legend(axes, len(lines))
+            _legend(axes, min(len(lines), legend_columns))
         return _svg(figure)
 
 
@@ -140,7 +156,7 @@ def bar_plot(
             axes.set_xlim(*x_range)
         _label(axes, x_label, "")
         if len(groups) > 1:
-            _legend(axes, len(groups))
+            _legend(axes, min(len(groups), 4))
         return _svg(figure)
 
 
@@ -182,8 +198,8 @@ def _label(axes: Any, x_label: str, y_label: str) -> None:
     axes.set_ylabel(y_label)
 
 
-def _legend(axes: Any, entries: int) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=min(entries, 4), handlelength=1.4)
+def _legend(axes: Any, columns: int) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, handlelength=1.8)
 
 
 def _svg(figure: Any) -> str:

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from eval.answer_measures import answer_measures
+from eval.curve_plots import Section, curve_sections
 from eval.datasets import Question
-from eval.harness import compare_runs, measure
+from eval.harness import compare_runs, measure, read_document, results_path
 from eval.measures import MEASURES, per_question
 from eval.plots import Bars, Line, bar_plot, line_plot
 from eval.report_pages import Missed, worst_questions
@@ -24,6 +26,7 @@ from retrieval.errors import InputError
 
 _STAGES = ("encode", "coarse", "fetch", "rerank")
 _KS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+_NAMES = {"Success": "hit", "R": "recall", "RR": "MRR"}
 # More kinds than this make bars too thin to compare.
 _KINDS = 14
 
@@ -42,15 +45,6 @@ class Shown:
         """The group of all questions."""
         groups: Sequence[Mapping[str, Any]] = self.results["groups"]
         return groups[-1]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A plot with what it says."""
-
-    title: str
-    svg: str
-    caption: str
 
 
 def write_report(
@@ -83,7 +77,9 @@ def _shown(path: Path, run: Run) -> Shown:
     questions = [q for q in run.questions.values() if q.relevant or not q.answerable]
     if not any(question.relevant for question in questions):
         raise InputError(f"{path}: holds no answered question with a page that answers it")
-    return Shown(path.name.removesuffix(".jsonl"), run, questions, {})
+    kept = results_path(path)
+    results = read_document(kept) if kept.exists() else {}
+    return Shown(path.name.removesuffix(".jsonl"), run, questions, results)
 
 
 def _alike(shown: Sequence[Shown]) -> list[Shown]:
@@ -99,7 +95,14 @@ def _alike(shown: Sequence[Shown]) -> list[Shown]:
     found = []
     for each in shown:
         kept = [q for q in each.questions if q.qid in shared]
-        found.append(Shown(each.name, each.run, kept, measure(each.run, kept)))
+        results = measure(each.run, kept)
+        # Known only to the process that asked: what it took in memory, and what building took.
+        then = each.results.get("efficiency", {})
+        memory = {name: then.get(name) for name in ("resident_mb", "build")}
+        results["efficiency"] = {**results["efficiency"], **memory}
+        # Other runs need not have answered at all.
+        results["answers"] = answer_measures(each.questions, each.run)
+        found.append(Shown(each.name, each.run, kept, results))
     return found
 
 
@@ -109,10 +112,9 @@ def render(
     """The page as text."""
     from jinja2 import Environment, StrictUndefined
 
-    from eval.curve_plots import curve_sections
-
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["amount"] = _amount
+    environment.filters["called"] = _called
     template = files("eval").joinpath("report.html").read_text("utf-8")
     others = [(each, compare_runs(shown[0].run, each.run)) for each in shown[1:]]
     first = shown[0]
@@ -145,6 +147,7 @@ def _recall(shown: Sequence[Shown]) -> Section:
         means = [float(np.mean(list(values[name].values()))) for name in names.values()]
         lines.append(Line(each.name, ks, means))
     return Section(
+        "recall",
         "How many of the answering pages are found",
         line_plot(lines, "pages looked at", "recall", x_log=True, x_ticks=ks, y_range=(0, 1.02)),
         "Share of the answering pages among the first k, mean over questions.",
@@ -169,6 +172,7 @@ def _by_kind(shown: Sequence[Shown]) -> list[Section]:
     labels = [f"{kind} · {counts[kind]}" for kind in kinds]
     return [
         Section(
+            "kinds",
             "By kind of question",
             bar_plot(labels, groups, MEASURES[0]),
             f"{MEASURES[0]} with its 95 % bootstrap interval; the number of questions behind "
@@ -184,6 +188,7 @@ def _stages(shown: Sequence[Shown]) -> Section:
         for stage in _STAGES
     ]
     return Section(
+        "stages",
         "Where the time of a question goes",
         bar_plot(
             [each.name for each in shown],
@@ -207,6 +212,7 @@ def _spread(shown: Sequence[Shown]) -> Section:
         share = [(n + 1) / len(took) for n in range(len(took))]
         lines.append(Line(each.name, took, share))
     return Section(
+        "times",
         "How times spread",
         line_plot(lines, "milliseconds", "share of questions", x_log=True, y_range=(0, 1.02)),
         "Share of the questions answered within a time.",
@@ -242,3 +248,9 @@ def _amount(value: Any, digits: int = 3) -> str:
         return "\u2013"
     text = f"{float(value):.{digits}f}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def _called(measure: str) -> str:
+    """A measure's usual name: what trec_eval calls success is called hit rate today."""
+    family, _, k = measure.partition("@")
+    return f"{_NAMES.get(family, family)}@{k}"

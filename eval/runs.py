@@ -142,7 +142,7 @@ def run_questions(
     }
     header = {
         **config,
-        "collection": _collection(index),
+        "collection": collection_figures(index),
         "absent": sorted(absent),
         "machine": machine(),
         "date": datetime.now(UTC).isoformat("T", "minutes"),
@@ -182,7 +182,7 @@ def run_questions(
     return Run(run.header if run else header, answered, asked)
 
 
-def _collection(index: Index) -> dict[str, Any]:
+def collection_figures(index: Index) -> dict[str, Any]:
     """What was searched, in figures: what bytes and times are to be judged by."""
     status = index.status()
     return {

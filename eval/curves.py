@@ -1,0 +1,277 @@
+"""What two stages cost and lose, on one's own questions: ``folioscope eval curves``.
+
+Three curves. **Stage one**: which share of the best ten pages by exhaustive search, by
+exhaustive MaxSim alone, and of the pages that answer is among the first k that stage one hands on;
+and the same by page vectors alone. **Candidates**: quality and time of the whole search as k
+grows, against exhaustive search, whose difference is the two-stage loss. **Compression**:
+quality, and agreement with the index as it is, when the patches of the candidates are kept in
+fewer bytes.
+
+Everything is asked through ``Index.search``, as a user would; times are those of searches for
+ten pages, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.codecs import Codec, codecs
+from eval.config import with_candidates
+from eval.datasets import Page, Question
+from eval.measures import interval, per_question
+from eval.runs import Answered, Run
+from indexing.index import Index
+from retrieval.errors import InputError
+from retrieval.passages import best_passage
+from retrieval.ranking import RankingWeights
+from retrieval.search import SearchMode, SearchSettings
+from retrieval.store import RaggedPatches, Store
+from retrieval.types import FloatArray, Hit, QueryEmbedding
+
+KS = (10, 20, 50, 100, 200)
+_BEST = 10
+_QUALITY = ("nDCG@5", "nDCG@10")
+_PERCENTILES = (50, 95, 99)
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the curves are measured with: ``names`` calls documents as the questions do."""
+
+    index: Path
+    questions: Sequence[Question]
+    ids: Mapping[str, int]
+    names: Mapping[int, str]
+    filter: str | None = None
+
+    def search(
+        self, index: Index, question: Question, k: int, mode: SearchMode = "two-stage"
+    ) -> tuple[tuple[Hit, ...], Mapping[str, float]]:
+        """The hits of one question and their times."""
+        within = question.scope == "doc"
+        found = index.search(
+            question.text,
+            k,
+            mode=mode,
+            doc=self.ids.get(question.doc) if within else None,
+            filter=None if within else self.filter,
+        )
+        return found.hits, found.timing_ms
+
+    def page(self, hit: Hit) -> Page:
+        """A hit's page as the questions name it."""
+        return self.names.get(hit.doc_id, hit.source), hit.page
+
+
+@dataclass(slots=True)
+class _Taken:
+    """Rankings by question id, and times by stage."""
+
+    ranked: dict[str, list[Page]] = field(default_factory=dict)
+    times: dict[str, list[float]] = field(default_factory=dict)
+
+    def time(self, spent: Mapping[str, float]) -> None:
+        for stage, value in spent.items():
+            self.times.setdefault(stage, []).append(value)
+
+
+def sample(questions: Sequence[Question], count: int | None) -> list[Question]:
+    """``count`` of the questions (None: all), the same ones every time."""
+    ordered = sorted(questions, key=lambda q: sha256(q.qid.encode()).digest())
+    return sorted(ordered[:count], key=lambda q: q.qid)
+
+
+def measure_curves(
+    setup: Setup, ks: Sequence[int] = KS, *, compression: bool = True, say: Say | None = None
+) -> dict[str, Any]:
+    """All three curves, as JSON has them. Raises ``InputError`` if there is nothing to ask."""
+    tell = say or (lambda _: None)
+    questions = [question for question in setup.questions if question.relevant]
+    if not questions or not ks:
+        raise InputError("the curves need questions with pages that answer them, and some k")
+    ks = sorted(set(ks))
+    exact = _asked(setup, questions, SearchSettings(), _BEST, "exhaustive", tell)
+    plain = SearchSettings(weights=RankingWeights(bm25=0.0, document=0.0, length=0.0))
+    late = _asked(setup, questions, plain, _BEST, "exhaustive", tell)
+    vectors = _asked(setup, questions, SearchSettings(), ks[-1], "coarse", tell)
+    stage_one, candidates = [], []
+    reference = _quality(questions, exact.ranked)
+    for k in ks:
+        settings = with_candidates(k)
+        handed = _asked(setup, questions, settings, k, "two-stage", tell)
+        timed = _asked(setup, questions, settings, _BEST, "two-stage", tell)
+        cut = {qid: ranked[:k] for qid, ranked in vectors.ranked.items()}
+        stage_one.append(
+            {
+                "k": k,
+                "exhaustive_top10": _kept(exact.ranked, handed.ranked),
+                "maxsim_top10": _kept(late.ranked, handed.ranked),
+                "answering": _answering(questions, handed.ranked),
+                "vectors_maxsim_top10": _kept(late.ranked, cut),
+                "vectors_answering": _answering(questions, cut),
+            }
+        )
+        quality = _quality(questions, timed.ranked)
+        candidates.append(
+            {
+                "k": k,
+                **_summary(quality),
+                "loss": _loss(reference, quality),
+                "latency_ms": _latency(timed.times),
+            }
+        )
+    return {
+        "questions": len(questions),
+        "stage_one": stage_one,
+        "candidates": candidates,
+        "exhaustive": {**_summary(reference), "latency_ms": _latency(exact.times)},
+        "compression": _compression(setup, questions, tell) if compression else [],
+    }
+
+
+def _asked(
+    setup: Setup,
+    questions: Sequence[Question],
+    settings: SearchSettings,
+    k: int,
+    mode: SearchMode,
+    tell: Say,
+) -> _Taken:
+    taken = _Taken()
+    limit = settings.candidates.candidates
+    with Index.open(setup.index, search=settings) as index:
+        index.search("warm up", 1)
+        for number, question in enumerate(questions, 1):
+            tell(f"{mode}, {limit} candidates: {number} of {len(questions)}")
+            hits, spent = setup.search(index, question, k, mode)
+            taken.ranked[question.qid] = [setup.page(hit) for hit in hits]
+            taken.time(spent)
+    return taken
+
+
+def _kept(best: Mapping[str, list[Page]], found: Mapping[str, list[Page]]) -> float:
+    shares = [
+        len(set(pages) & set(found[qid])) / len(pages) for qid, pages in best.items() if pages
+    ]
+    return float(np.mean(shares)) if shares else 0.0
+
+
+def _answering(questions: Sequence[Question], found: Mapping[str, list[Page]]) -> float:
+    """Mean share of the answering pages that were found. Not a measure of order, so not asked
+    of trec_eval."""
+    return _kept({q.qid: list(q.relevant) for q in questions}, found)
+
+
+def _quality(
+    questions: Sequence[Question], ranked: Mapping[str, list[Page]]
+) -> dict[str, dict[str, float]]:
+    answered = {qid: Answered(qid, tuple(pages), (), {}, {}) for qid, pages in ranked.items()}
+    return per_question(questions, Run({}, answered), _QUALITY)
+
+
+def _summary(quality: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    values = {name: list(found.values()) for name, found in quality.items()}
+    return {
+        **{name: float(np.mean(found)) for name, found in values.items()},
+        "intervals": {name: interval(found) for name, found in values.items()},
+    }
+
+
+def _loss(
+    reference: Mapping[str, Mapping[str, float]], quality: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """What is lost against the reference: mean and interval of the paired differences."""
+    pairs = {
+        name: [found - quality[name][qid] for qid, found in reference[name].items()]
+        for name in _QUALITY
+    }
+    return {
+        name: {"mean": float(np.mean(found)), "interval": interval(found)}
+        for name, found in pairs.items()
+    }
+
+
+def _latency(times: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+    return {
+        stage: {f"p{p}": round(float(np.percentile(found, p)), 2) for p in _PERCENTILES}
+        for stage, found in times.items()
+    }
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What one codec gave, over all questions."""
+
+    ranked: dict[str, list[Page]] = field(default_factory=dict)
+    same: list[float] = field(default_factory=list)
+    bytes: list[float] = field(default_factory=list)
+
+
+def _compression(setup: Setup, questions: Sequence[Question], tell: Say) -> list[dict[str, Any]]:
+    """Each codec's order of the same candidates: other lanes count as they did."""
+    settings = SearchSettings()
+    kept = {name: _Kept() for name in codecs()}
+    with Index.open(setup.index, search=settings) as index, Store.open(setup.index) as store:
+        for number, question in enumerate(questions, 1):
+            tell(f"compression: {number} of {len(questions)}")
+            hits, _ = setup.search(index, question, settings.candidates.candidates)
+            hits = tuple(hit for hit in hits if "late" in hit.scores)
+            if not hits:
+                continue
+            (query,) = index.encoder.encode_queries([question.text])
+            ids = np.array([hit.page_id for hit in hits], np.int64)
+            pages = store.fetch_patches(store.pages.offsets_of(ids))
+            best = {hit.page_id for hit in hits[:_BEST]}
+            # All that a codec does not change: the other lanes, and late interaction's zero point.
+            others = np.array([hit.score - hit.scores["late"] for hit in hits], np.float32)
+            for name, codec in codecs().items():
+                late, sizes = _rescored(query, pages, codec, settings)
+                order = np.lexsort((ids, -(others + late)))
+                ranked = [hits[i] for i in order]
+                row = kept[name]
+                row.ranked[question.qid] = [setup.page(hit) for hit in ranked]
+                row.same.append(len(best & {h.page_id for h in ranked[:_BEST]}) / len(best))
+                row.bytes.extend(sizes)
+    return [
+        {
+            "codec": name,
+            "bytes_a_page": round(float(np.mean(row.bytes)), 1),
+            "same_top10": float(np.mean(row.same)),
+            **_summary(_quality(questions, row.ranked)),
+        }
+        for name, row in kept.items()
+        if row.same
+    ]
+
+
+def _rescored(
+    query: QueryEmbedding, pages: RaggedPatches, codec: Codec, settings: SearchSettings
+) -> tuple[FloatArray, list[float]]:
+    """Late interaction of every page with its vectors as the codec keeps them, ``[n] float32``,
+    and bytes of each page. A window holds as many words whatever was merged."""
+    parts: list[FloatArray] = []
+    sizes: list[float] = []
+    for i in range(len(pages.scales)):
+        codes = pages.codes[pages.starts[i] : pages.starts[i + 1]]
+        vectors, size = codec.apply(codes.astype(np.float32) * np.float32(pages.scales[i]))
+        parts.append(vectors)
+        sizes.append(float(size))
+    starts = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
+    stride = max(1, settings.passage_stride // codec.merged)
+    late = best_passage(
+        query.vectors,
+        query.weights,
+        np.concatenate(parts),
+        starts,
+        np.ones(len(parts), np.float32),
+        window=stride * (settings.passage // settings.passage_stride),
+        stride=stride,
+    )
+    return np.where(np.isfinite(late), late, 0).astype(np.float32), sizes
