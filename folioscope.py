@@ -24,6 +24,7 @@ from indexing.cli_search import search
 from retrieval.errors import FolioscopeError
 from serving.answering.cli import ask, receipt_app
 from serving.http.cli import keys_app, mcp, serve
+from serving.safety.cli_review import review_app
 
 if TYPE_CHECKING:
     from indexing.build import BuildSettings as BuildSettings
@@ -62,6 +63,7 @@ app.add_typer(receipt_app, name="receipt")
 app.command("serve")(serve)
 app.command("mcp")(mcp)
 app.add_typer(keys_app, name="keys")
+app.add_typer(review_app, name="review")
 
 
 def _print_version(wanted: bool) -> None:

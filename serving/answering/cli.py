@@ -40,6 +40,12 @@ def ask(
     key: Annotated[
         str, typer.Option(help="Its API key.", envvar="OPENAI_API_KEY", show_default=False)
     ] = "none",
+    safety: Annotated[
+        str,
+        typer.Option(
+            help="The safety gate: on, off, or a policy file.", envvar="FOLIOSCOPE_SAFETY"
+        ),
+    ] = "on",
     stream: Annotated[bool, typer.Option(help="Show the model's words as they come.")] = False,
     receipt: Annotated[
         Path | None, typer.Option(help="Write the answer with its evidence into this file.")
@@ -64,7 +70,7 @@ def ask(
     from indexing.index import Index
 
     opened = Index.open(index)
-    answerer = _answerer(opened, vlm, model, key)
+    answerer = _answerer(opened, vlm, model, key, safety)
     answer = None
     for event in answerer.stream(question, filter=filter, doc=doc):
         if event.kind == "token" and stream and not as_json:
@@ -127,14 +133,16 @@ def as_document(answer: Answer) -> dict[str, Any]:
     return document
 
 
-def _answerer(index: Any, vlm: str | None, model: str, key: str) -> Answerer:
+def _answerer(index: Any, vlm: str | None, model: str, key: str, safety: str) -> Answerer:
     from serving.answering.pipeline import Answerer
+    from serving.safety.setup import gate_of
 
+    gate = gate_of(safety, encoder=index.encoder)
     if vlm is None:
-        return Answerer(index)
+        return Answerer(index, gate=gate)
     from serving.answering.models import open_model
 
-    return Answerer(index, model=open_model(vlm, model=model, key=key))
+    return Answerer(index, model=open_model(vlm, model=model, key=key), gate=gate)
 
 
 def _print(answer: Answer) -> None:
@@ -146,6 +154,11 @@ def _print(answer: Answer) -> None:
         console.print("No short answer; the nearest passages:", soft_wrap=True)
     else:
         console.print(escape(answer.text), soft_wrap=True, highlight=False)
+        for stage in answer.safety.values():
+            for reason in stage["reasons"]:
+                console.print(f"  [dim]{escape(reason)}[/dim]", soft_wrap=True, highlight=False)
+            if stage["review_id"]:
+                console.print(f"  case {stage['review_id']}; ask again once it is decided")
     for number, claim in enumerate(answer.claims, 1):
         shown = escape(" ".join(claim.text.split()))
         console.print(

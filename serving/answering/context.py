@@ -79,6 +79,8 @@ def build_context(
             spent = 0
             if left < _LINE:
                 break
+            if not page.page.pictures:
+                continue
             for picture in views(page.page, index, settings.views):
                 price = math.ceil(picture.size[0] * picture.size[1] / settings.pixels_a_token)
                 if price <= left - spent:

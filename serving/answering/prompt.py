@@ -109,6 +109,8 @@ def messages_of(question: str, context: Sequence[PageContext]) -> list[Message]:
         record = shown.page.record
         name = shown.page.hit.source.rsplit("/", 1)[-1]
         head = {"page": shown.number, "document": name, "label": record.label}
+        if shown.page.warning:
+            head["warning"] = shown.page.warning
         parts.append(f"<{mark}>\n{json.dumps(head, ensure_ascii=False)}\n{shown.words}")
         parts.extend(shown.pictures)
         parts.append(f"</{mark}>")

@@ -62,9 +62,12 @@ class Answer:
 @dataclass(frozen=True, slots=True, eq=False)
 class EvidencePage:
     """A page found, with its words and what each says for each token of the question,
-    ``evidence [q, words] float32``; ``focus`` is the same for the thing asked for alone."""
+    ``evidence [q, words] float32``; ``focus`` is the same for the thing asked for alone.
+    ``pictures`` False: a model may not see it, only its words. ``warning`` is told with it."""
 
     hit: Hit
     record: PageRecord
     evidence: FloatArray
     focus: FloatArray
+    pictures: bool = True
+    warning: str = ""

@@ -1,7 +1,6 @@
 """What the safety gate looks at, and what it says.
 
-``gate.before(question, evidence) -> Verdict`` and ``gate.after(question, evidence, answer) ->
-Verdict`` are all that answering needs to know.
+``Gate.before`` and ``Gate.after`` are all that answering needs to know.
 """
 
 from __future__ import annotations
@@ -54,7 +53,8 @@ class Score:
     """What a detector says of one place: ``value`` in [0, 1], the higher the worse.
 
     ``page_id`` says which page if ``where`` is ``page``; ``quote`` and ``box`` (page fractions)
-    show a reviewer the place.
+    show a reviewer the place; ``detail`` names what was found ("role marker", "S2"), never its
+    text.
     """
 
     category: str
@@ -63,6 +63,7 @@ class Score:
     page_id: int | None = None
     quote: str = ""
     box: Box | None = None
+    detail: str = ""
 
 
 class Detector(Protocol):
@@ -106,7 +107,8 @@ class Verdict:
     ``kept`` are the ids of the pages that may be shown to a model, None for all of them;
     ``words_only`` those of which no picture may be shown, ``marked`` those to be shown as
     suspicious. ``policy`` names the policy's version; ``calibrated`` is False where its
-    thresholds were not measured. ``review_id`` is the case in the review queue, if it is there.
+    thresholds were not measured. ``skipped`` are checks that the policy lists as optional and
+    whose packages are not installed. ``review_id`` is the case in the review queue, if it is there.
     """
 
     stage: Stage
@@ -118,6 +120,7 @@ class Verdict:
     marked: frozenset[int] = frozenset()
     policy: str = ""
     calibrated: bool = False
+    skipped: tuple[str, ...] = ()
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     review_id: str | None = None
 
@@ -127,28 +130,32 @@ class Verdict:
         said = [f"the check '{f.detector}' failed: {f.reason}" for f in self.failures]
         for finding in self.findings:
             score = finding.score
-            said.append(f"{score.category} in the {score.where} ({score.value:.2f})")
+            what = f"{score.category} ({score.detail})" if score.detail else score.category
+            said.append(f"{what} in the {score.where}, score {score.value:.2f}: {finding.band}")
         return tuple(dict.fromkeys(said))
 
     @property
     def details(self) -> Mapping[str, Any]:
         """What an answer carries along, ready for JSON."""
+        flagged = {f.score.page_id for f in self.findings if f.score.page_id is not None}
         return {
             "policy": self.policy,
             "calibrated": self.calibrated,
-            "withheld_pages": sorted(
-                {
-                    finding.score.page_id
-                    for finding in self.findings
-                    if finding.score.page_id is not None
-                    and self.kept is not None
-                    and finding.score.page_id not in self.kept
-                }
-            ),
+            "skipped_checks": list(self.skipped),
+            "withheld_pages": [] if self.kept is None else sorted(flagged - self.kept),
             "marked_pages": sorted(self.marked),
+            "pages_without_picture": sorted(self.words_only),
             "review_id": self.review_id,
             "timing_ms": dict(self.timing_ms),
         }
+
+
+class Gate(Protocol):
+    """What answering asks before a page reaches a model, and before an answer reaches the asker."""
+
+    def before(self, question: str, evidence: Sequence[Evidence]) -> Verdict: ...
+
+    def after(self, question: str, evidence: Sequence[Evidence], answer: str) -> Verdict: ...
 
 
 def worst(bands: Sequence[Band]) -> Band:

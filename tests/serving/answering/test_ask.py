@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 from folioscope import app as command
 from indexing.index import Index
 from retrieval.errors import InputError, ServiceError
-from serving.answering.pipeline import Answerer, AnswerSettings, GateVerdict
+from serving.answering.pipeline import Answerer, AnswerSettings
 from serving.answering.receipts import receipt_of, verify_receipt
 from serving.answering.types import Answer, EvidencePage
 from serving.answering.vlm import EndpointModel, EndpointSettings
+from serving.safety.types import Band, Evidence, Verdict
 
 
 @pytest.mark.parametrize(
@@ -268,28 +269,72 @@ def test_a_model_that_is_not_there(index: Index) -> None:
 
 
 class _Gate:
-    def __init__(self, before: str, after: str = "allow") -> None:
-        self._verdicts = {"before": before, "after": after}
+    def __init__(self, before: Band, after: Band = "allow", **of_pages: Any) -> None:
+        self._before, self._after, self._of_pages = before, after, of_pages
+        self.asked: list[str] = []
 
-    def before(self, question: str, pages: Any) -> GateVerdict:
-        return GateVerdict(self._verdicts["before"], ("why",))  # type: ignore[arg-type]
+    def before(self, question: str, evidence: Sequence[Evidence]) -> Verdict:
+        self.asked.append(question)
+        return Verdict("fast", self._before, **self._of_pages)
 
-    def after(self, question: str, pages: Any, text: str) -> GateVerdict:
-        return GateVerdict(self._verdicts["after"], ("why",))  # type: ignore[arg-type]
+    def after(self, question: str, evidence: Sequence[Evidence], answer: str) -> Verdict:
+        self.asked.append(answer)
+        return Verdict("heavy", self._after)
 
 
 @pytest.mark.parametrize(
-    ("gate", "status"),
+    ("gate", "status", "kinds"),
     [
-        (_Gate("block"), "blocked"),
-        (_Gate("review"), "review"),
-        (_Gate("allow", "block"), "blocked"),
+        (_Gate("block"), "blocked", ["answer"]),
+        (_Gate("review"), "review", ["answer"]),
+        (_Gate("allow", "block"), "blocked", ["hits", "answer"]),
     ],
 )
-def test_what_the_gate_holds_back_shows_nothing(index: Index, gate: Any, status: str) -> None:
-    answer = Answerer(index, gate=gate).ask(QUESTION)
+def test_what_the_gate_holds_back_shows_nothing(
+    index: Index, gate: _Gate, status: str, kinds: list[str]
+) -> None:
+    events = list(Answerer(index, gate=gate).stream(QUESTION))
+    assert [event.kind for event in events] == kinds
+    answer = events[-1].data
     assert answer.status == status and not answer.claims and not answer.hits
     assert "6,722" not in answer.text
+
+
+def test_the_gate_sees_every_word_of_an_answer(index: Index) -> None:
+    gate = _Gate("allow")
+    answer = Answerer(index, gate=gate).ask(QUESTION)
+    assert answer.status == "answered" and gate.asked[0] == QUESTION
+    assert answer.text in gate.asked[1]
+    assert all(claim.text in gate.asked[1] for claim in answer.claims)
+
+
+def test_no_word_of_a_model_leaves_before_the_gate_has_seen_it_all(
+    index: Index, model: Made
+) -> None:
+    script, make = model
+    script.replies = [reply("The total is £6,722.58.", {"page": 1, "quote": "Total due £6,722.58"})]
+    gate = _Gate("allow")
+    events = list(Answerer(index, model=make(), gate=gate).stream(QUESTION))
+    assert [event.kind for event in events] == ["hits", "answer"]
+    assert events[-1].data.status == "answered"
+
+
+def test_a_suspicious_page_is_shown_as_such_and_without_its_picture(
+    index: Index, model: Made
+) -> None:
+    script, make = model
+    script.replies = [reply("The total is £6,722.58.", {"page": 1, "quote": "Total due £6,722.58"})]
+    first = index.search(QUESTION, 1).hits[0].page_id
+    gate = _Gate("allow", marked=frozenset([first]), words_only=frozenset([first]))
+    Answerer(index, model=make(), gate=gate, settings=AnswerSettings(pages=1)).ask(QUESTION)
+    parts = script.requests[0]["messages"][1]["content"]
+    assert all(part["type"] == "text" for part in parts)
+    assert '"warning": "Some of this page' in parts[0]["text"]
+
+
+def test_pages_left_out_are_not_read(index: Index) -> None:
+    answer = Answerer(index, gate=_Gate("allow", kept=frozenset())).ask(QUESTION)
+    assert answer.status == "blocked" and not answer.claims
 
 
 def test_a_receipt_holds_until_something_changes(index: Index, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The detectors that come with the gate, one a file. See ``serving.safety.types.Detector``."""

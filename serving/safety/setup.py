@@ -1,0 +1,86 @@
+"""From a policy to a gate: which detectors there are, what each needs, what is not installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from retrieval.encoders import PageEncoder
+from retrieval.errors import InputError
+from serving.safety.gate import SafetyGate
+from serving.safety.limits import Timed
+from serving.safety.policy import Policy, read_policy
+from serving.safety.queue import ReviewQueue, default_queue
+from serving.safety.types import Detector, Stage
+
+
+class Parts:
+    """What detectors share while a gate is put together. ``encoder`` is the index's."""
+
+    def __init__(self, encoder: PageEncoder | None) -> None:
+        self.encoder = encoder
+
+
+def _injection(parts: Parts, stage: Stage) -> Detector:
+    from serving.safety.detectors.injection import InjectionDetector
+
+    return InjectionDetector()
+
+
+DETECTORS: Mapping[str, Callable[[Parts, Stage], Detector]] = {"injection": _injection}
+# The modules a detector needs beyond the default installation, and the extra that brings them.
+NEEDS: Mapping[str, tuple[tuple[str, ...], str]] = {}
+
+
+def gate_of(
+    safety: str, *, encoder: PageEncoder | None = None, queue: Path | None = None
+) -> SafetyGate | None:
+    """What ``--safety`` means: ``on`` is the shipped policy, ``off`` no gate, all else a file.
+
+    The review queue is by default in the user's state folder. Raises ``InputError`` if the policy
+    cannot be used.
+    """
+    if safety == "off":
+        return None
+    policy = read_policy(None if safety == "on" else Path(safety))
+    named = os.environ.get("FOLIOSCOPE_REVIEW_QUEUE")
+    queue = queue or (Path(named) if named else None)
+    return open_gate(policy, encoder=encoder, queue=ReviewQueue(queue or default_queue()))
+
+
+def open_gate(
+    policy: Policy, *, encoder: PageEncoder | None = None, queue: ReviewQueue | None = None
+) -> SafetyGate:
+    """The gate of a policy. Raises ``InputError`` for a check that is unknown, or that is not
+    optional and not installed."""
+    parts = Parts(encoder)
+    skipped: list[str] = []
+    stages: dict[Stage, list[Timed]] = {"fast": [], "heavy": []}
+    names: dict[Stage, tuple[str, ...]] = {"fast": policy.fast, "heavy": policy.heavy}
+    for stage, checks in stages.items():
+        for name in names[stage]:
+            if not _usable(name, policy):
+                skipped.append(name)
+                continue
+            checks.append(Timed(DETECTORS[name](parts, stage), policy.seconds[stage]))
+    return SafetyGate(
+        policy, stages["fast"], stages["heavy"], queue=queue, skipped=tuple(dict.fromkeys(skipped))
+    )
+
+
+def _usable(name: str, policy: Policy) -> bool:
+    if name not in DETECTORS:
+        raise InputError(
+            f"the safety policy '{policy.name}' names a check '{name}'; "
+            f"known: {', '.join(sorted(DETECTORS))}"
+        )
+    modules, extra = NEEDS.get(name, ((), ""))
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing and name not in policy.optional:
+        raise InputError(
+            f"the safety check '{name}' needs the package '{missing[0]}', which is not installed; "
+            f"run `pip install 'folioscope[{extra}]'`, or list the check under 'optional'"
+        )
+    return not missing
