@@ -6,6 +6,7 @@ before numpy is loaded.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -240,6 +241,78 @@ def statistics(
     if write is not None:
         found.write(write)
     _show(compared(found), out, as_json)
+
+
+@app.command()
+def peers(
+    pages: Annotated[
+        list[str] | None,
+        typer.Option(help="Collection sizes, with commas or several times."),
+    ] = None,
+    engine: Annotated[
+        list[str] | None, typer.Option(help="Only this engine; several times.")
+    ] = None,
+    questions: Annotated[int, typer.Option(min=1, help="Questions asked.")] = 100,
+    patches: Annotated[float, typer.Option(min=1, help="Patches a page, on average.")] = 128,
+    index: Annotated[
+        Path | None, typer.Option("--index", "-i", help="Take the pages of this index instead.")
+    ] = None,
+    asked: Annotated[
+        Path | None, typer.Option(help="With --index: questions to it, JSONL or CSV.")
+    ] = None,
+    checks: Annotated[bool, typer.Option(help="Also try what each engine can do.")] = True,
+    seconds: Annotated[float, typer.Option(min=1, help="Most seconds of one process.")] = 600,
+    memory: Annotated[float, typer.Option(min=0.1, help="Most GB of one process.")] = 8,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where vectors and indexes are kept meanwhile.")
+    ] = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Other engines over the same vectors: latency at equal recall, and what each can do.
+
+    Make their environments first: python -m eval.peers.environments
+
+    Example:  folioscope bench peers --pages 1000,10000 --engine fast-plaid
+    """
+    from eval.peers.engines import ENGINES
+    from eval.peers.measure import PeerSettings, brief, measure_peers
+    from eval.peers.processes import Limits
+    from eval.synthetic.build import CollectionSpec
+
+    settings = PeerSettings(
+        engines=tuple(engine or ENGINES),
+        questions=questions,
+        spec=CollectionSpec(patches),
+        limits=Limits(seconds, memory * 1000),
+        checks=checks,
+        index=index,
+        asked=asked,
+        folder=folder,
+    )
+    with notes.status("beginning") as status:
+        found, abilities = measure_peers(_sizes(pages or ["1000"]), settings, status.update)
+    if as_json:
+        extra = {"capabilities": list(abilities.rows)} if abilities else {}
+        _show(replace(found, facts={**found.facts, **extra}), out, as_json)
+        return
+    kept = [found.keep(out), abilities and abilities.keep(out)] if out is not None else []
+    for table in brief(found, abilities):
+        print_table(table)
+    for path in filter(None, kept):
+        notes.print(f"kept in {path}", markup=False, highlight=False)
+
+
+def _sizes(said: list[str]) -> list[int]:
+    from retrieval.errors import InputError
+
+    try:
+        sizes = [int(part) for text in said for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"--pages takes whole numbers, not {' '.join(said)}") from error
+    if min(sizes) < 20:
+        raise InputError("--pages must be at least 20")
+    return sizes
 
 
 def _show(found: Benchmark, out: Path | None, as_json: bool, *, upright: bool = False) -> None:

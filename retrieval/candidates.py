@@ -68,7 +68,8 @@ class LexicalEvidence:
         """Ask both full-text indexes."""
         text = plain_years(question)
         offsets, scores = store.bm25_pages(text, settings.bm25_pool, allowed_docs)
-        floor = float(scores[-1]) if len(scores) >= settings.bm25_pool else 0.0
+        cut = 0 < settings.bm25_pool <= len(scores)
+        floor = float(scores[-1]) if cut else 0.0
         doc_ids, doc_scores = store.bm25_documents(text, settings.documents, allowed_docs)
         sorting = np.argsort(offsets)
         by_doc = np.argsort(doc_ids)

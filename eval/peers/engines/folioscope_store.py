@@ -1,0 +1,218 @@
+"""Folioscope through its own writer, store and searcher.
+
+``vectors``: page vectors and exact MaxSim over whole pages, no words at all, as the peers have
+it. ``all lanes``: what ``folioscope search`` does, which ranks by more than MaxSim.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.peers.protocol import Engine, Setting
+from eval.peers.workload import FloatArray, Pages, Question
+from indexing.build import coarse_builder
+from indexing.pipeline import PoolSettings
+from retrieval.candidates import CandidateSettings
+from retrieval.coarse import CoarseIndex
+from retrieval.compression import quantise
+from retrieval.context import document_context
+from retrieval.encoders.base import Reads
+from retrieval.errors import StorageError
+from retrieval.pooling import pool_page
+from retrieval.ranking import RankingWeights
+from retrieval.search import Searcher, SearchSettings
+from retrieval.store import CreateSpec, PageRow, Store, StoreWriter
+from retrieval.types import (
+    DocumentInfo,
+    PageContent,
+    PageEmbedding,
+    PageWords,
+    QueryEmbedding,
+)
+
+_CANDIDATES = (20, 50, 100, 200, 400, 800)
+_CHECKPOINT_PAGES = 20_000
+_LETTER, _WORDS_A_LINE = (612.0, 792.0), 12
+
+
+class _Given:
+    """Stands for the encoder: the question at hand comes with its vectors."""
+
+    id, fingerprint = "given", hashlib.sha256(b"given").hexdigest()
+    reads: frozenset[Reads] = frozenset()
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+        self.vectors: FloatArray = np.zeros((0, dim), np.float32)
+
+    def encode_pages(self, pages: Sequence[PageContent]) -> list[PageEmbedding]:
+        """Not called: pages come with their vectors too."""
+        raise NotImplementedError
+
+    def encode_queries(self, queries: Sequence[str]) -> list[QueryEmbedding]:
+        """The question's vectors, each counting alike."""
+        n = len(self.vectors)
+        weights = np.full(n, 1 / max(1, n), np.float32)
+        return [QueryEmbedding(self.vectors, ("",) * n, weights) for _ in queries]
+
+
+class Folioscope(Engine):
+    """An index folder with 16 pooled vectors a page, the default."""
+
+    package = "folioscope"
+
+    def __init__(self) -> None:
+        self._searchers: dict[tuple[str, int], Searcher] = {}
+
+    def build(self, folder: Path, pages: Pages) -> None:
+        self.add(folder, pages)
+
+    def add(self, folder: Path, pages: Pages) -> None:
+        create = CreateSpec(
+            encoder_id=_Given.id,
+            encoder_fingerprint=_Given.fingerprint,
+            dim=pages.dim,
+            settings={"pooling": asdict(PoolSettings()), "coarse": "auto"},
+        )
+        with StoreWriter.open(folder, create=create) as writer:
+            uncommitted = 0
+            for document, members in _documents(pages):
+                info, context = _described(pages, document, members)
+                writer.add_document(info, context, _rows(pages, members))
+                uncommitted += len(members)
+                if uncommitted >= _CHECKPOINT_PAGES:
+                    writer.commit()
+                    uncommitted = 0
+            writer.commit(coarse_builder("auto"))
+
+    def open(self, folder: Path) -> None:
+        store = Store.open(folder)
+        if store.coarse_path is None:
+            raise StorageError(f"{folder} has no coarse index; build it to its end")
+        self._store, self._coarse = store, CoarseIndex.read(store.coarse_path)
+        self._encoder = _Given(store.manifest.dim)
+
+    def settings(self, pages: int, text: bool) -> Sequence[Setting]:
+        counts = [n for n in _CANDIDATES if n < pages] or [pages]
+        curve = [Setting("vectors", {"lanes": "vectors", "candidates": n}) for n in counts]
+        if text:
+            curve += [
+                Setting("all lanes", {"lanes": "all", "candidates": n}) for n in counts if n <= 200
+            ]
+        return curve
+
+    def search(self, question: Question, k: int, knobs: Mapping[str, Any]) -> Sequence[int]:
+        searcher = self._searcher(str(knobs["lanes"]), int(knobs["candidates"]))
+        return [hit.page_id for hit in self._asked(searcher, question, k)]
+
+    def delete(self, folder: Path, ids: Sequence[int]) -> None:
+        """Documents are what is removed, so whole documents must be named."""
+        with Store.open(folder) as store:
+            documents = np.unique(store.pages.doc_ids[store.pages.offsets_of(np.array(ids))])
+        with StoreWriter.open(folder) as writer:
+            for document in documents.tolist():
+                writer.remove_document(document)
+            writer.commit(keep_coarse=True)
+
+    def search_documents(
+        self, question: Question, k: int, documents: Sequence[int]
+    ) -> Sequence[int]:
+        searcher = self._searcher("vectors", 100)
+        listed = ", ".join(map(str, documents))
+        return [
+            hit.page_id
+            for hit in self._asked(searcher, question, k, filter=f"report IN ({listed})")
+        ]
+
+    def places(self, question: Question, page: int) -> Sequence[tuple[float, float, float, float]]:
+        self._encoder.vectors = question.vectors
+        hit = self._searcher("vectors", 100).hit(page, "given")
+        return [region.box for region in hit.regions]
+
+    def _asked(self, searcher: Searcher, question: Question, k: int, **more: str) -> Any:
+        self._encoder.vectors = question.vectors
+        return searcher.search(question.text or "given", k, **more).hits  # type: ignore[arg-type]
+
+    def _searcher(self, lanes: str, candidates: int) -> Searcher:
+        if (lanes, candidates) not in self._searchers:
+            self._searchers[lanes, candidates] = Searcher(
+                self._store, self._coarse, self._encoder, _settings(lanes, candidates)
+            )
+        return self._searchers[lanes, candidates]
+
+
+def _settings(lanes: str, candidates: int) -> SearchSettings:
+    if lanes == "all":
+        return SearchSettings(
+            candidates=CandidateSettings(candidates=candidates, coarse_pool=max(1000, candidates))
+        )
+    return SearchSettings(
+        passage=0,
+        weights=RankingWeights(bm25=0.0, document=0.0, length=0.0),
+        candidates=CandidateSettings(
+            candidates=candidates,
+            coarse_pool=candidates,
+            bm25_pool=0,
+            documents=0,
+            best_documents=0,
+            pages_of_best_documents=0,
+        ),
+    )
+
+
+def _documents(pages: Pages) -> Iterator[tuple[int, range]]:
+    """Every document's number, and the pages it has."""
+    cuts = np.flatnonzero(np.diff(pages.documents)) + 1
+    for first, last in pairwise([0, *cuts.tolist(), len(pages)]):
+        yield int(pages.documents[first]), range(first, last)
+
+
+def _described(pages: Pages, document: int, members: range) -> tuple[DocumentInfo, str]:
+    name = f"report-{document:07d}.pdf"
+    words = pages.texts[members[0]].split()
+    info = DocumentInfo(
+        source=f"/peers/{name}",
+        sha256=hashlib.sha256(f"{name} {members}".encode()).hexdigest(),
+        media_type="application/pdf",
+        title=" ".join(words[:6]),
+        pages=len(members),
+        bytes=1000 * len(members),
+        metadata={"report": document},
+    )
+    return info, document_context(info.source, info.title, info.metadata, words)
+
+
+def _rows(pages: Pages, members: Iterable[int]) -> Iterator[PageRow]:
+    for number, i in enumerate(members):
+        vectors = pages.page(i)
+        boxes = _boxes(len(vectors))
+        words = tuple(pages.texts[i].split())
+        if len(words) != len(vectors):
+            words = ("",) * len(vectors)
+        lines = (np.arange(len(vectors)) // _WORDS_A_LINE).astype(np.int32)
+        content = PageContent(number, str(number + 1), *_LETTER, PageWords(words, boxes, lines))
+        codes, scale = quantise(vectors)
+        yield PageRow(
+            content=content,
+            codes=codes,
+            scale=scale,
+            patch_boxes=boxes,
+            page_vectors=pool_page(vectors, boxes, PoolSettings().vectors),
+            bm25_text=pages.texts[i],
+        )
+
+
+def _boxes(n: int) -> FloatArray:
+    """Where n words would stand, line by line."""
+    line, column = np.divmod(np.arange(n), _WORDS_A_LINE)
+    height = 1 / max(60, n // _WORDS_A_LINE + 1)
+    left = column / _WORDS_A_LINE
+    corners = (left, line * height, left + 0.9 / _WORDS_A_LINE, (line + 0.8) * height)
+    return np.stack(corners, axis=1).astype(np.float32)
