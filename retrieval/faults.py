@@ -15,7 +15,7 @@ POINTS = (
     "writer-opened",
     "pages-flushing",
     "pages-flushed",
-    "texts-flushed",
+    "table-flushed",
     "documents-flushed",
     "deletes-applied",
     "text-indexed",

@@ -97,7 +97,15 @@ def _check_rows(root: Path) -> Iterator[Problem]:
                 offsets = np.arange(start, min(start + _BATCH, len(pages)), dtype=np.int64)
                 store.fetch_patches(offsets)
                 store.fetch_boxes_and_words(offsets)
+                for lane in store.lanes.values():
+                    lane.fetch_patches(offsets)
+                    lane.fetch_places(offsets)
             vectors = sum(len(page_ids) for page_ids, _ in store.page_vectors())
+            for lane in store.lanes.values():
+                held = sum(len(page_ids) for page_ids, _ in lane.page_vectors())
+                if held != lane.record.counts["page_vectors"]:
+                    what = f"lane '{lane.name}' holds {held} page vectors, not as many as counted"
+                    yield Problem(str(root / MANIFEST_NAME), what, _REPAIR)
             found = {
                 "documents": len(store.documents),
                 "pages": len(pages),
@@ -142,7 +150,9 @@ def repair(root: Path, rebuild_coarse: CoarseBuilder | None = None) -> list[str]
             names = [path.as_posix() for path in damaged]
             actions += mend_tables(root, manifest, names)
         sweep_unused(root)
-    if rebuild_coarse is not None and read_manifest(root).coarse_file is None:
+    mended = read_manifest(root)
+    coarse = [mended.coarse_file, *(lane.coarse_file for lane in mended.lanes.values())]
+    if rebuild_coarse is not None and None in coarse:
         with StoreWriter.open(root) as writer:
             writer.commit(rebuild_coarse)
         actions.append("rebuilt the coarse index from the page vectors")

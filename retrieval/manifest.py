@@ -23,7 +23,9 @@ from typing import Any
 from retrieval.errors import StorageError
 from retrieval.faults import fault_point
 
-SCHEMA_VERSION = 1
+# 2 added lanes; an index of 1 is one without, and becomes 2 with its next commit.
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)
 MANIFEST_NAME = "MANIFEST.json"
 GENERATIONS = "generations"
 
@@ -37,6 +39,24 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneRecord:
+    """One more encoder's vectors of every page, beside those of the index's first encoder.
+
+    The fields are those that ``Manifest`` has for the first; ``directory_crc`` guards which
+    pages have how many patches and page vectors in this lane.
+    """
+
+    encoder_id: str
+    encoder_fingerprint: str
+    dim: int
+    compression: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    coarse_file: str | None = None
+    directory_crc: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One generation of an index.
 
@@ -44,7 +64,8 @@ class Manifest:
     every file of those versions (relative, posix) to its record. ``coarse_file`` is None when
     no coarse index covers this generation: it can be rebuilt from Lance. ``directory_crc`` and
     ``documents_crc`` guard the columns that are read whole at open. ``skipped`` lists sources
-    that could not be indexed, as ``[source, sha256, reason]``.
+    that could not be indexed, as ``[source, sha256, reason]``. ``lanes`` are the encoders beside
+    the first, by name.
     """
 
     schema_version: int
@@ -64,6 +85,7 @@ class Manifest:
     documents_crc: int = 0
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     skipped: tuple[tuple[str, str, str], ...] = ()
+    lanes: Mapping[str, LaneRecord] = field(default_factory=dict)
     checksum: str = ""
 
     def with_checksum(self) -> Manifest:
@@ -94,7 +116,7 @@ def _parse(path: Path, data: bytes) -> Manifest:
         raise _damaged(path, "is not readable JSON") from error
     if _checksum(raw) != stated:
         raise _damaged(path, "does not match its own checksum")
-    if version != SCHEMA_VERSION:
+    if version not in _READABLE:
         raise StorageError(
             f"{path} is of schema version {version}, this Folioscope reads {SCHEMA_VERSION}; "
             "use the version that wrote it, or build the index anew"
@@ -102,6 +124,7 @@ def _parse(path: Path, data: bytes) -> Manifest:
     try:
         raw["files"] = {name: FileRecord(**record) for name, record in raw["files"].items()}
         raw["skipped"] = tuple((str(s), str(h), str(r)) for s, h, r in raw["skipped"])
+        raw["lanes"] = {k: LaneRecord(**lane) for k, lane in raw.get("lanes", {}).items()}
         return Manifest(**raw, checksum=stated)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise _damaged(path, "lacks a field or has one too many") from error

@@ -9,6 +9,7 @@ the generation before, or an empty index, is an honest answer.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,21 +21,24 @@ import pyarrow as pa
 from retrieval import lexical
 from retrieval.errors import StorageError
 from retrieval.manifest import (
-    FileRecord,
     Manifest,
     generation_path,
     read_manifest_file,
 )
-from retrieval.store_commit import publish
+from retrieval.store_commit import FIRST, publish
 from retrieval.store_files import same_bytes
 from retrieval.store_lance import LANCE, connect, lance_errors, table_folder
+from retrieval.store_lanes import boxes_crc
 from retrieval.store_schema import (
+    LANE_PREFIX,
     TABLES,
     DocumentRow,
     content_crc,
     crc,
     document_crc,
     documents_from_arrow,
+    schema_of,
+    schemas_of,
     text_crc,
 )
 
@@ -47,10 +51,11 @@ def mend_tables(root: Path, manifest: Manifest, damaged: list[str]) -> list[str]
     ``damaged`` holds paths relative to ``root``. The caller holds the writer's lock.
     """
     actions = [f"found {name} damaged" for name in damaged]
-    coarse = manifest.coarse_file
-    if coarse in damaged:
+    coarse = {FIRST: manifest.coarse_file}
+    coarse |= {name: lane.coarse_file for name, lane in manifest.lanes.items()}
+    if any(file in damaged for file in coarse.values()):
         actions.append("dropped the damaged coarse index")
-        coarse = None
+        coarse = {lane: file for lane, file in coarse.items() if file not in damaged}
     lance = [name for name in damaged if name.startswith(f"{LANCE}/")]
     if any("/_versions/" in name or "/_deletions/" in name for name in lance):
         return actions + _step_back(root, manifest)
@@ -66,7 +71,7 @@ def mend_tables(root: Path, manifest: Manifest, damaged: list[str]) -> list[str]
         documents, dropped = _keep_whole(root, tables, manifest)
         actions += dropped
         if dropped:
-            coarse = None
+            coarse = {}
         _index(tables)
         actions.append("wrote the tables anew from the rows that are whole")
     _publish(root, manifest, tables, documents, coarse, damaged)
@@ -78,25 +83,24 @@ def _publish(
     manifest: Manifest,
     tables: Mapping[str, Any],
     documents: Mapping[int, DocumentRow],
-    coarse: str | None,
+    coarse: Mapping[str, str | None],
     damaged: list[str],
 ) -> None:
+    """``coarse`` holds the coarse files that still hold, by lane."""
     known = {name: record for name, record in manifest.files.items() if name not in damaged}
-    record: FileRecord | None = known.get(coarse) if coarse is not None else None
     publish(
         root,
         replace(manifest, generation=manifest.generation + 1, files=known),
         tables,
         documents,
-        coarse,
-        record,
+        {lane: (file, known[file]) for lane, file in coarse.items() if file in known},
     )
 
 
 def _open(root: Path, manifest: Manifest) -> dict[str, Any]:
     with lance_errors(root / LANCE, "remove the index and build it anew"):
         db = connect(root)
-        tables = {name: db.open_table(name) for name in TABLES}
+        tables = {name: db.open_table(name) for name in schemas_of(manifest.lanes)}
     for name, table in tables.items():
         if int(table.version) != manifest.lance_versions[name]:
             raise StorageError(
@@ -125,18 +129,19 @@ def _step_back(root: Path, manifest: Manifest) -> list[str]:
         with lance_errors(root / LANCE, "remove the index and build it anew"):
             tables = _back_to(root, before)
         documents = _whole_documents(tables)
-        _publish(root, replace(newer, files=before.files), tables, documents, None, [])
+        _publish(root, replace(newer, files=before.files), tables, documents, {}, [])
         return [
             f"went back to generation {before.generation}: "
             "run the build again to add what came after it"
         ]
-    for name in TABLES:
+    schemas = schemas_of(manifest.lanes)
+    for name in schemas:
         shutil.rmtree(table_folder(root, name), ignore_errors=True)
     with lance_errors(root / LANCE, "remove the index and build it anew"):
         db = connect(root)
-        tables = {name: db.create_table(name, schema=schema) for name, schema in TABLES.items()}
+        tables = {name: db.create_table(name, schema=schema) for name, schema in schemas.items()}
         _index(tables)
-    _publish(root, replace(manifest, files={}), tables, {}, None, [])
+    _publish(root, replace(manifest, files={}), tables, {}, {}, [])
     return ["nothing could be saved: the index is empty now; run the build again"]
 
 
@@ -160,7 +165,7 @@ def _back_to(root: Path, before: Manifest) -> dict[str, Any]:
                 path.unlink()
         (versions / "latest_version_hint.json").unlink(missing_ok=True)
     db = connect(root)
-    return {name: db.open_table(name) for name in TABLES}
+    return {name: db.open_table(name) for name in schemas_of(before.lanes)}
 
 
 def _whole_documents(tables: Mapping[str, Any]) -> dict[int, DocumentRow]:
@@ -176,40 +181,36 @@ def _whole_documents(tables: Mapping[str, Any]) -> dict[int, DocumentRow]:
 def _keep_whole(
     root: Path, tables: dict[str, Any], manifest: Manifest
 ) -> tuple[dict[int, DocumentRow], list[str]]:
-    """Rewrite the three tables without any document that lost something."""
+    """Rewrite the tables without any document that lost something."""
     documents = _whole_documents(tables)
-    pages = {doc_id: 0 for doc_id in documents}
-    for row in _rows(tables["pages"], "pages"):
-        if row["doc_id"] in pages:
-            pages[row["doc_id"]] += 1
-    texts = {doc_id: 0 for doc_id in documents}
-    for row in _rows(tables["texts"], "texts"):
-        if row["doc_id"] in texts:
-            texts[row["doc_id"]] += 1
+    whole: dict[str, Counter[int]] = {}
+    for name in tables:
+        if name != "documents":
+            whole[name] = Counter(row["doc_id"] for row in _rows(tables[name], name))
     lost = {
         doc_id: document
         for doc_id, document in documents.items()
-        if pages[doc_id] != document.pages or texts[doc_id] != document.pages
+        if any(count[doc_id] != document.pages for count in whole.values())
     }
     actions = [f"dropped {document.source}: build it again" for document in lost.values()]
     nameless = manifest.counts["documents"] - len(documents)
     if nameless:
         actions.append(f"dropped {nameless} documents whose names were lost: build again")
     kept = {doc_id: row for doc_id, row in documents.items() if doc_id not in lost}
-    for name in TABLES:
+    for name in tables:
         old = tables[name]
         frozen = connect(root).open_table(name, version=int(old.version))
         with lance_errors(root / LANCE, "remove the index and build it anew"):
-            old.add(TABLES[name].empty_table(), mode="overwrite")
+            old.add(schema_of(name).empty_table(), mode="overwrite")
             batch: list[dict[str, Any]] = []
             for row in _rows(frozen, name):
                 if row["doc_id"] in kept:
                     batch.append(row)
                 if len(batch) >= _BATCH * 4:
-                    old.add(pa.Table.from_pylist(batch, schema=TABLES[name]))
+                    old.add(pa.Table.from_pylist(batch, schema=schema_of(name)))
                     batch = []
             if batch:
-                old.add(pa.Table.from_pylist(batch, schema=TABLES[name]))
+                old.add(pa.Table.from_pylist(batch, schema=schema_of(name)))
     return kept, actions
 
 
@@ -229,7 +230,7 @@ def _read(table: Any, name: str, offsets: list[int]) -> list[dict[str, Any]]:
     """
     try:
         with lance_errors(Path(name), ""):
-            taken = table.take_offsets(offsets).select(TABLES[name].names).to_arrow()
+            taken = table.take_offsets(offsets).select(schema_of(name).names).to_arrow()
             rows: list[dict[str, Any]] = taken.to_pylist()
             return rows
     except (StorageError, UnicodeDecodeError):
@@ -251,6 +252,14 @@ def _is_whole(name: str, row: Mapping[str, Any]) -> bool:
             crc(page_id, row["vectors"]),
         )
         return found == (row["patches_crc"], row["content_crc"], row["vectors_crc"])
+    if name.startswith(LANE_PREFIX):
+        key = (page_id, row["doc_id"], row["number"], row["n_patches"], row["n_vectors"])
+        lane = (
+            crc(page_id, row["patches"], np.float32(row["scale"]).tobytes()),
+            boxes_crc(*key, row["boxes"]),
+            crc(page_id, row["vectors"]),
+        )
+        return lane == (row["patches_crc"], row["boxes_crc"], row["vectors_crc"])
     if name == "texts":
         return bool(text_crc(page_id, row["doc_id"], row["text"]) == row["text_crc"])
     try:

@@ -2,9 +2,11 @@
 
 from retrieval.store_commit import CoarseBuilder, VectorBatches
 from retrieval.store_create import CreateSpec
+from retrieval.store_lanes import LaneStore
 from retrieval.store_reader import Store
 from retrieval.store_schema import (
     DocumentRow,
+    LaneRow,
     PageDirectory,
     PageRecord,
     PageRow,
@@ -16,6 +18,8 @@ __all__ = [
     "CoarseBuilder",
     "CreateSpec",
     "DocumentRow",
+    "LaneRow",
+    "LaneStore",
     "PageDirectory",
     "PageRecord",
     "PageRow",

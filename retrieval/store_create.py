@@ -13,6 +13,7 @@ from retrieval.manifest import (
     GENERATIONS,
     MANIFEST_NAME,
     SCHEMA_VERSION,
+    LaneRecord,
     Manifest,
     read_manifest_file,
     write_manifest,
@@ -22,13 +23,27 @@ from retrieval.store_lance import COARSE, LANCE
 
 @dataclass(frozen=True, slots=True)
 class CreateSpec:
-    """What is fixed for the life of an index. ``compression`` is a name of ``Compression``."""
+    """What is fixed for the life of an index. ``compression`` is a name of ``Compression``.
+
+    ``lanes`` are the encoders beside the first, by name; their own ``lanes`` are not read.
+    """
 
     encoder_id: str
     encoder_fingerprint: str
     dim: int
     compression: str = "int8"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    lanes: Mapping[str, CreateSpec] = field(default_factory=dict)
+
+    def lane(self) -> LaneRecord:
+        """This spec as the record of a lane."""
+        return LaneRecord(
+            encoder_id=self.encoder_id,
+            encoder_fingerprint=self.encoder_fingerprint,
+            dim=self.dim,
+            compression=self.compression,
+            settings=dict(self.settings),
+        )
 
 
 def unborn(create: CreateSpec) -> Manifest:
@@ -45,18 +60,29 @@ def unborn(create: CreateSpec) -> Manifest:
         compression=create.compression,
         counts={"documents": 0, "pages": 0, "patches": 0, "page_vectors": 0, "skipped": 0},
         settings=dict(create.settings),
+        lanes={name: spec.lane() for name, spec in create.lanes.items()},
     )
 
 
 def check_same_encoder(root: Path, manifest: Manifest, create: CreateSpec) -> None:
     """Raise ``StorageError`` if the index cannot take vectors of this encoder."""
-    for what in ("encoder_id", "encoder_fingerprint", "dim", "compression"):
-        has, wanted = getattr(manifest, what), getattr(create, what)
-        if has != wanted:
-            raise StorageError(
-                f"the index {root} was built with {what} {has}, not {wanted}; use the encoder "
-                "and settings it was built with, or build a new index in another folder"
-            )
+    if manifest.lanes.keys() != create.lanes.keys():
+        raise StorageError(
+            f"the index {root} has the further encoders {sorted(manifest.lanes) or 'none'}, not "
+            f"{sorted(create.lanes) or 'none'}; name those it has, or run "
+            "`folioscope index add-encoder` first"
+        )
+    pairs: list[tuple[str, Manifest | LaneRecord, CreateSpec]] = [("", manifest, create)]
+    pairs += [(f"lane {k}: ", lane, create.lanes[k]) for k, lane in manifest.lanes.items()]
+    for where, record, spec in pairs:
+        for what in ("encoder_id", "encoder_fingerprint", "dim", "compression"):
+            has, wanted = getattr(record, what), getattr(spec, what)
+            if has != wanted:
+                raise StorageError(
+                    f"the index {root} was built with {where}{what} {has}, not {wanted}; use the "
+                    "encoder and settings it was built with, or build a new index in another "
+                    "folder"
+                )
 
 
 def adopt_orphan(root: Path) -> bool:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,23 @@ PAGES = pa.schema(
         ("vectors_crc", pa.uint32()),
     ]
 )
+# What one more encoder makes of every page: a row a page, blank pages included.
+LANE = pa.schema(
+    [
+        ("page_id", pa.int64()),
+        ("doc_id", pa.int64()),
+        ("number", pa.int32()),
+        ("n_patches", pa.int32()),
+        ("n_vectors", pa.int32()),
+        ("scale", pa.float32()),
+        ("patches", pa.large_binary()),
+        ("patches_crc", pa.uint32()),
+        ("boxes", pa.large_binary()),
+        ("boxes_crc", pa.uint32()),
+        ("vectors", pa.large_binary()),
+        ("vectors_crc", pa.uint32()),
+    ]
+)
 TEXTS = pa.schema(
     [
         ("page_id", pa.int64()),
@@ -73,7 +90,30 @@ DOCUMENTS = pa.schema(
 )
 TABLES: Mapping[str, pa.Schema] = {"pages": PAGES, "texts": TEXTS, "documents": DOCUMENTS}
 DIRECTORY_COLUMNS = ("page_id", "doc_id", "number", "n_patches", "n_vectors")
-_FRACTION = 65535.0
+LANE_PREFIX = "lane-"
+# Steps of a quantised page fraction.
+FRACTION = 65535.0
+
+
+def schemas_of(lanes: Iterable[str]) -> dict[str, pa.Schema]:
+    """Every table of an index that has these lanes beside its first encoder."""
+    return {**TABLES, **{LANE_PREFIX + name: LANE for name in sorted(lanes)}}
+
+
+def schema_of(table: str) -> pa.Schema:
+    """The schema of a table by its name."""
+    return LANE if table.startswith(LANE_PREFIX) else TABLES[table]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LaneRow:
+    """One more encoder's view of a page; the arrays are as in ``PageRow``."""
+
+    codes: NDArray[Any]
+    scale: float
+    patch_boxes: FloatArray
+    page_vectors: FloatArray
+    member_of: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +123,8 @@ class PageRow:
     ``codes``, ``scale`` and ``member_of`` are as in ``CompressedPage``, of the index's
     compression; ``patch_boxes`` is ``[n, 4] float32`` page fractions, one a patch that the
     encoder made; ``page_vectors`` is ``[k, d] float32``, the pooled vectors of the coarse stage.
-    The content's image is not stored.
+    The content's image is not stored. ``lanes`` holds what each further encoder of the index
+    makes of the page.
     """
 
     content: PageContent
@@ -93,6 +134,7 @@ class PageRow:
     page_vectors: FloatArray
     bm25_text: str
     member_of: NDArray[np.int32] | None = None
+    lanes: Mapping[str, LaneRow] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,30 +263,39 @@ def text_crc(page_id: int, doc_id: int, text: str) -> int:
 
 def encode_page(page_id: int, doc_id: int, row: PageRow, dtype: np.dtype[Any]) -> dict[str, Any]:
     """The ``pages`` row of one page. Raises ``ValueError`` on arrays of the wrong shape."""
-    n = len(row.codes)
-    if row.codes.ndim != 2 or row.codes.dtype != dtype:
-        raise ValueError(
-            f"codes must be [n, d] {dtype}, not {row.codes.shape} {row.codes.dtype} "
-            f"(page {row.content.number})"
-        )
-    patches_read = n if row.member_of is None else len(row.member_of)
-    if row.patch_boxes.shape != (patches_read, 4):
-        raise ValueError(f"patch_boxes must be [{patches_read}, 4], not {row.patch_boxes.shape}")
-    patches = np.ascontiguousarray(row.codes).tobytes()
+    columns = multivector_columns(page_id, row, dtype, f" (page {row.content.number})")
     content = _pack_content(row.content, row.patch_boxes, row.member_of)
-    vectors = np.ascontiguousarray(row.page_vectors, dtype=np.float16).tobytes()
-    number = row.content.number
+    number, n, k = row.content.number, columns["n_patches"], columns["n_vectors"]
     return {
         "page_id": page_id,
         "doc_id": doc_id,
         "number": number,
+        **columns,
+        "content": content,
+        "content_crc": content_crc(page_id, doc_id, number, n, k, content),
+    }
+
+
+def multivector_columns(
+    page_id: int, row: PageRow | LaneRow, dtype: np.dtype[Any], where: str
+) -> dict[str, Any]:
+    """The columns that the ``pages`` table and every lane have in common."""
+    n = len(row.codes)
+    if row.codes.ndim != 2 or row.codes.dtype != dtype:
+        raise ValueError(
+            f"codes must be [n, d] {dtype}, not {row.codes.shape} {row.codes.dtype}{where}"
+        )
+    read = n if row.member_of is None else len(row.member_of)
+    if row.patch_boxes.shape != (read, 4):
+        raise ValueError(f"patch_boxes must be [{read}, 4], not {row.patch_boxes.shape}")
+    patches = np.ascontiguousarray(row.codes).tobytes()
+    vectors = np.ascontiguousarray(row.page_vectors, dtype=np.float16).tobytes()
+    return {
         "n_patches": n,
         "n_vectors": len(row.page_vectors),
         "scale": row.scale,
         "patches": patches,
         "patches_crc": crc(page_id, patches, np.float32(row.scale).tobytes()),
-        "content": content,
-        "content_crc": content_crc(page_id, doc_id, number, n, len(row.page_vectors), content),
         "vectors": vectors,
         "vectors_crc": crc(page_id, vectors),
     }
@@ -253,7 +304,7 @@ def encode_page(page_id: int, doc_id: int, row: PageRow, dtype: np.dtype[Any]) -
 def quantise_boxes(boxes: FloatArray) -> NDArray[np.uint16]:
     """Page fractions ``[n, 4]`` as 16-bit steps; values outside the page are clipped to it."""
     clean = np.nan_to_num(np.asarray(boxes, np.float32))
-    steps: NDArray[np.uint16] = np.rint(np.clip(clean, 0.0, 1.0) * _FRACTION).astype(np.uint16)
+    steps: NDArray[np.uint16] = np.rint(np.clip(clean, 0.0, 1.0) * FRACTION).astype(np.uint16)
     return steps
 
 
@@ -303,7 +354,7 @@ def decode_content(page_id: int, doc_id: int, number: int, data: bytes) -> PageR
         patches = np.frombuffer(raw, np.uint16, n_patches * 4, at).reshape(n_patches, 4)
         at += patches.nbytes
         pooled = "pooled" in head
-        scale = np.float32(1 / _FRACTION)
+        scale = np.float32(1 / FRACTION)
         return PageRecord(
             page_id=page_id,
             doc_id=doc_id,

@@ -8,9 +8,10 @@ writer sweeps away, whether this one ended by an exception or by a power cut.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,16 +21,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from retrieval import lexical
-from retrieval.errors import StorageError
+from retrieval.errors import InputError, StorageError
 from retrieval.faults import fault_point
 from retrieval.lock import WriterLock
 from retrieval.manifest import (
     MANIFEST_NAME,
     FileRecord,
+    LaneRecord,
     Manifest,
     read_manifest,
 )
 from retrieval.store_commit import (
+    FIRST,
     CoarseBuilder,
     publish,
     sweep_unused,
@@ -49,10 +52,14 @@ from retrieval.store_lance import (
     connect,
     lance_errors,
 )
-from retrieval.store_reader import iter_page_vectors, read_documents
+from retrieval.store_lanes import check_lane_name, encode_lane
+from retrieval.store_multivectors import Multivectors, read_directory
+from retrieval.store_reader import read_documents
 from retrieval.store_schema import (
-    TABLES,
+    LANE_PREFIX,
     DocumentRow,
+    LaneRow,
+    PageDirectory,
     PageRecord,
     PageRow,
     clean_metadata,
@@ -62,6 +69,8 @@ from retrieval.store_schema import (
     encode_document,
     encode_page,
     encode_text,
+    schema_of,
+    schemas_of,
     stored_compression,
 )
 from retrieval.types import DocumentInfo, FloatArray, MetadataValue
@@ -83,7 +92,6 @@ class StoreWriter:
         self._root = root
         self._lock = lock
         self._manifest = manifest
-        self._compression = stored_compression(manifest.compression)
         self._open = True
         self._documents: dict[int, DocumentRow] = {}
         self._skipped = {s: (h, r) for s, h, r in manifest.skipped}
@@ -92,8 +100,7 @@ class StoreWriter:
         # Not yet in Lance:
         self._new_documents: dict[int, DocumentRow] = {}
         self._updated: dict[int, DocumentRow] = {}
-        self._pages: list[dict[str, Any]] = []
-        self._texts: list[dict[str, Any]] = []
+        self._rows: dict[str, list[dict[str, Any]]] = {}
         self._buffered = 0
         self._removed: set[int] = set()
         # Since the last commit:
@@ -186,21 +193,40 @@ class StoreWriter:
         return doc_id
 
     def _add_page(self, doc_id: int, row: PageRow) -> None:
-        width = self._compression.width(self._manifest.dim)
-        if row.codes.shape[1:] != (width,):
-            raise ValueError(f"codes are {row.codes.shape}, the index has {width} a vector")
-        page_id = self._next_page_id
+        manifest = self._manifest
+        if row.lanes.keys() != manifest.lanes.keys():
+            raise ValueError(
+                f"lanes are {sorted(row.lanes)}, the index has {sorted(manifest.lanes)}"
+            )
+        page_id, number = self._next_page_id, row.content.number
+        # What is encoded before the first row is kept cannot leave half a page behind.
+        rows = {"pages": encode_page(page_id, doc_id, row, _dtype_of(row, manifest))}
+        for name, lane in row.lanes.items():
+            rows[LANE_PREFIX + name] = self._lane_row(name, page_id, doc_id, number, lane)
+        rows["texts"] = encode_text(page_id, doc_id, row.bm25_text)
         self._next_page_id += 1
-        encoded = encode_page(page_id, doc_id, row, self._compression.dtype)
-        self._pages.append(encoded)
-        self._texts.append(encode_text(page_id, doc_id, row.bm25_text))
-        self._buffered += sum(len(encoded[name]) for name in ("patches", "content", "vectors"))
-        if self._buffered >= FLUSH_BYTES or len(self._pages) >= FLUSH_PAGES:
+        for table, encoded in rows.items():
+            self._buffer(table, encoded)
+        if self._is_full():
             self._flush()
 
+    def _lane_row(
+        self, lane: str, page_id: int, doc_id: int, number: int, row: LaneRow
+    ) -> dict[str, Any]:
+        dtype = _dtype_of(row, self._manifest.lanes[lane])
+        return encode_lane(page_id, doc_id, number, row, dtype)
+
+    def _buffer(self, table: str, row: dict[str, Any]) -> None:
+        self._rows.setdefault(table, []).append(row)
+        self._buffered += sum(len(value) for value in row.values() if isinstance(value, bytes))
+
+    def _is_full(self) -> bool:
+        longest = max(map(len, self._rows.values()), default=0)
+        return self._buffered >= FLUSH_BYTES or longest >= FLUSH_PAGES
+
     def _discard_pages(self, doc_id: int) -> None:
-        self._pages = [row for row in self._pages if row["doc_id"] != doc_id]
-        self._texts = [row for row in self._texts if row["doc_id"] != doc_id]
+        for table, rows in self._rows.items():
+            self._rows[table] = [row for row in rows if row["doc_id"] != doc_id]
         if doc_id in self._flushed:
             self._removed.add(doc_id)
 
@@ -239,6 +265,59 @@ class StoreWriter:
         pending[doc_id] = changed
         self._skipped.pop(changed.source, None)
         self._dirty = True
+
+    def add_lane(self, name: str, spec: CreateSpec, rows: Iterable[tuple[int, LaneRow]]) -> None:
+        """Give every page a further encoder's vectors; ``rows`` are (page id, row), each once.
+
+        The lane exists from the next commit on, or not at all. Raises ``InputError`` for a name
+        that is taken or cannot be one, ``StorageError`` if a page is left out.
+        """
+        self._must_be_open()
+        if check_lane_name(name) in self._manifest.lanes:
+            raise InputError(
+                f"the index {self._root} has a lane '{name}' already; give the new one another name"
+            )
+        pages = self.pages()
+        table = LANE_PREFIX + name
+        with self._lance():
+            self._tables[table] = connect(self._root).create_table(table, schema=schema_of(table))
+        lanes = {**self._manifest.lanes, name: spec.lane()}
+        self._manifest = replace(self._manifest, lanes=lanes)
+        count = 0
+        for page_id, row in rows:
+            (at,) = pages.offsets_of(np.array([page_id], np.int64)).tolist()
+            number, doc_id = int(pages.numbers[at]), int(pages.doc_ids[at])
+            self._buffer(table, self._lane_row(name, page_id, doc_id, number, row))
+            count += 1
+            if self._is_full():
+                self._flush()
+        self._flush()
+        if count != len(pages):
+            raise StorageError(
+                f"{count} of the {len(pages)} pages of {self._root} came with vectors for the lane "
+                f"'{name}'; nothing was committed"
+            )
+        self._dirty = True
+
+    def drop_lane(self, name: str) -> None:
+        """Take a lane out, at the next commit. Raises ``InputError`` if there is none."""
+        self._must_be_open()
+        lanes = dict(self._manifest.lanes)
+        if lanes.pop(name, None) is None:
+            raise InputError(
+                f"the index {self._root} has no lane '{name}', only {sorted(lanes) or 'its first'}"
+            )
+        self._flush()
+        del self._tables[LANE_PREFIX + name]
+        self._manifest = replace(self._manifest, lanes=lanes)
+        self._dirty = True
+
+    def pages(self) -> PageDirectory:
+        """Every page that the next commit would contain."""
+        self._flush()
+        self._apply_deletes()
+        with self._lance():
+            return read_directory(self._tables["pages"])
 
     def first_pages(self, doc_id: int, count: int) -> list[PageRecord]:
         """The first pages of a document, in order."""
@@ -290,11 +369,13 @@ class StoreWriter:
         fault_point("compacted")
         self._dirty = self._compacted = True
 
-    def page_vectors(self) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
+    def page_vectors(self, lane: str = FIRST) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
         """The pooled vectors that the next commit would contain, in batches of pages."""
         self._flush()
         self._apply_deletes()
-        return iter_page_vectors(self._root, self._tables["pages"], self._manifest.dim)
+        record = self._manifest.lanes[lane] if lane else self._manifest
+        table = LANE_PREFIX + lane if lane else "pages"
+        return Multivectors.open(self._root, table, self._tables[table], record).page_vectors()
 
     def commit(
         self,
@@ -302,14 +383,16 @@ class StoreWriter:
         *,
         settings: Mapping[str, Any] | None = None,
         keep_coarse: bool = False,
+        only: Collection[str] | None = None,
     ) -> Manifest:
         """Make everything since the last commit visible, atomically, as the next generation.
 
-        ``coarse(vectors, path)`` writes the coarse index over all live page vectors to
-        ``path``. Without it the new generation has no coarse file, unless nothing was added
-        or removed, or ``keep_coarse`` says that the old file will do (only removals since; its
-        searcher must then ignore dead pages). ``settings`` replaces the manifest's. With
-        nothing to commit the current manifest is returned.
+        ``coarse(vectors, path)`` writes the coarse index over all live page vectors of one
+        encoder to ``path``; it is called for each, or for the lanes in ``only``, when the files
+        of the others still hold. Without it the new generation has no coarse file, unless nothing
+        was added or removed, or ``keep_coarse`` says that the old file will do (only removals
+        since; its searcher must then ignore dead pages). ``settings`` replaces the manifest's.
+        With nothing to commit the current manifest is returned.
         """
         self._must_be_open()
         if keep_coarse and self._grown:
@@ -322,7 +405,7 @@ class StoreWriter:
         self._apply_deletes()
         self._index_text()
         generation = self._manifest.generation + 1
-        coarse_name, coarse_record = self._write_coarse(coarse, generation, keep_coarse)
+        files = self._write_coarse(coarse, generation, keep_coarse, only)
         self._manifest = publish(
             self._root,
             replace(
@@ -335,8 +418,7 @@ class StoreWriter:
             ),
             self._tables,
             self._documents,
-            coarse_name,
-            coarse_record,
+            files,
         )
         fault_point("sweeping")
         sweep_unused(self._root)
@@ -362,7 +444,7 @@ class StoreWriter:
         fault_point("writer-opened")
         with self._lance():
             db = connect(self._root)
-            for name, schema in TABLES.items():
+            for name, schema in schemas_of(self._manifest.lanes).items():
                 self._tables[name] = (
                     db.open_table(name) if born else db.create_table(name, schema=schema)
                 )
@@ -380,19 +462,17 @@ class StoreWriter:
                 )
 
     def _flush(self) -> None:
-        if not self._pages:
+        rows, self._rows = {name: rows for name, rows in self._rows.items() if rows}, {}
+        self._buffered = 0
+        if not rows:
             return
         fault_point("pages-flushing")
-        self._flushed.update(row["doc_id"] for row in self._pages)
-        pages, self._pages = self._pages, []
-        texts, self._texts = self._texts, []
-        self._buffered = 0
-        with self._lance():
-            self._tables["pages"].add(pa.Table.from_pylist(pages, schema=TABLES["pages"]))
-            fault_point("pages-flushed")
-            self._tables["texts"].add(pa.Table.from_pylist(texts, schema=TABLES["texts"]))
-        fault_point("texts-flushed")
-        self._text_changed = True
+        self._flushed.update(row["doc_id"] for row in rows.get("pages", ()))
+        for name, buffered in rows.items():
+            with self._lance():
+                self._tables[name].add(pa.Table.from_pylist(buffered, schema=schema_of(name)))
+            fault_point("pages-flushed" if name == "pages" else "table-flushed")
+        self._text_changed |= "texts" in rows
 
     def _write_documents(self) -> None:
         updated = {i: row for i, row in self._updated.items() if i in self._documents}
@@ -402,7 +482,7 @@ class StoreWriter:
             with self._lance():
                 self._delete_rows(("documents",), sorted(updated))
                 self._tables["documents"].add(
-                    pa.Table.from_pylist(rows, schema=TABLES["documents"])
+                    pa.Table.from_pylist(rows, schema=schema_of("documents"))
                 )
             self._new_documents, self._updated = {}, {}
             self._context_changed = True
@@ -432,14 +512,24 @@ class StoreWriter:
         fault_point("text-indexed")
 
     def _write_coarse(
-        self, coarse: CoarseBuilder | None, generation: int, keep: bool
-    ) -> tuple[str | None, FileRecord | None]:
-        old = self._manifest.coarse_file
-        if coarse is None:
-            if old is not None and (keep or not (self._grown or self._shrunk)):
-                return old, self._manifest.files[old]
-            return None, None
-        return write_coarse(self._root, generation, coarse, self.page_vectors)
+        self,
+        coarse: CoarseBuilder | None,
+        generation: int,
+        keep: bool,
+        only: Collection[str] | None,
+    ) -> dict[str, tuple[str, FileRecord]]:
+        """The coarse files of the next generation by lane: new ones, and old ones that hold."""
+        held = {FIRST: self._manifest.coarse_file}
+        held |= {name: lane.coarse_file for name, lane in self._manifest.lanes.items()}
+        files = {}
+        for lane, old in held.items():
+            holds = old is not None and (keep or not (self._grown or self._shrunk))
+            if coarse is not None and not (holds and only is not None and lane not in only):
+                vectors = partial(self.page_vectors, lane)
+                files[lane] = write_coarse(self._root, generation, lane, coarse, vectors)
+            elif holds and old is not None:
+                files[lane] = (old, self._manifest.files[old])
+        return files
 
     def _lance(self) -> Any:
         return lance_errors(self._root / LANCE, REMEDY)
@@ -447,3 +537,12 @@ class StoreWriter:
     def _must_be_open(self) -> None:
         if not self._open:
             raise StorageError(f"this writer of {self._root} is closed; open a new one")
+
+
+def _dtype_of(row: PageRow | LaneRow, record: Manifest | LaneRecord) -> np.dtype[Any]:
+    """The dtype of stored codes. Raises ``ValueError`` if the row's are of another width."""
+    compression = stored_compression(record.compression)
+    width = compression.width(record.dim)
+    if row.codes.shape[1:] != (width,):
+        raise ValueError(f"codes are {row.codes.shape}, the index has {width} a vector")
+    return compression.dtype

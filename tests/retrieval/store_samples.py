@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.store import CreateSpec, PageRow, Store, StoreWriter, VectorBatches
+from retrieval.store import CreateSpec, LaneRow, PageRow, Store, StoreWriter, VectorBatches
 from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
 
 DIM = 8
-SPEC = CreateSpec(encoder_id="text", encoder_fingerprint="f00d", dim=DIM)
+LANE, LANE_DIM = "pixels", 4
+LANE_SPEC = CreateSpec(encoder_id="images", encoder_fingerprint="beef", dim=LANE_DIM)
+SPEC = CreateSpec(encoder_id="text", encoder_fingerprint="f00d", dim=DIM, lanes={LANE: LANE_SPEC})
 
 
 def make_page(number: int, text: str, *, patches: int = 3, seed: int = 0) -> PageRow:
@@ -36,6 +38,18 @@ def make_page(number: int, text: str, *, patches: int = 3, seed: int = 0) -> Pag
         patch_boxes=rng.random((patches, 4)).astype(np.float32),
         page_vectors=rng.standard_normal((2, DIM)).astype(np.float32),
         bm25_text=text,
+        lanes={LANE: make_lane(number, patches + 1, seed)},
+    )
+
+
+def make_lane(number: int, patches: int, seed: int) -> LaneRow:
+    """What a second encoder makes of the same page."""
+    rng = np.random.default_rng([seed, number, 1])
+    return LaneRow(
+        codes=rng.integers(-127, 128, (patches, LANE_DIM)).astype(np.int8),
+        scale=0.5,
+        patch_boxes=rng.random((patches, 4)).astype(np.float32),
+        page_vectors=rng.standard_normal((1, LANE_DIM)).astype(np.float32),
     )
 
 
@@ -80,11 +94,15 @@ def build(root: Path) -> None:
         writer.commit(write_vectors)
 
 
-def contents(store: Store) -> Iterator[tuple[str, int, str, bytes]]:
+def contents(store: Store) -> Iterator[tuple[str, int, str, bytes, bytes]]:
     """Everything a search could see of each page, read back through the public surface."""
     offsets = np.arange(len(store.pages), dtype=np.int64)
     patches = store.fetch_patches(offsets)
+    (lane,) = store.lanes.values()
+    others, boxes = lane.fetch_patches(offsets), lane.fetch_places(offsets)
     for i, record in enumerate(store.fetch_boxes_and_words(offsets)):
         codes = patches.codes[patches.starts[i] : patches.starts[i + 1]]
         source = store.documents[record.doc_id].source
-        yield source, record.number, record.words.text(), codes.tobytes()
+        other = others.codes[others.starts[i] : others.starts[i + 1]].tobytes()
+        both = other + boxes[i].boxes.tobytes()
+        yield source, record.number, record.words.text(), codes.tobytes(), both
