@@ -92,8 +92,8 @@ class StoreWriter:
         self._root = root
         self._lock = lock
         self._manifest = manifest
-        for record in (manifest, *manifest.lanes.values()):
-            stored_compression(record.compression)  # that of a later version is named at once
+        for name in (manifest.compression, *(lane.compression for lane in manifest.lanes.values())):
+            stored_compression(name)  # that of a later version is named at once
         self._open = True
         self._documents: dict[int, DocumentRow] = {}
         self._skipped = {s: (h, r) for s, h, r in manifest.skipped}
