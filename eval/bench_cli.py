@@ -139,6 +139,69 @@ def ocr(
 
 
 @app.command()
+def video(
+    folder: Annotated[Path, typer.Argument(help="Folder with clips of known states.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="What they show when; as eval/video_labels.json.")
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="Questions about the clips: JSONL with times.")
+    ] = None,
+    embedding: Annotated[
+        bool, typer.Option(help="Also EfficientNet-lite0, which needs torch.")
+    ] = False,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which frames of recordings methods keep: changes found, frames kept in vain.
+
+    With --questions the clips are indexed and asked instead: is the time found?
+
+    Example:  folioscope bench video clips/
+    """
+    if questions is not None:
+        from eval.bench_video_questions import measure_video_questions
+
+        with notes.status("indexing the clips"):
+            asked = measure_video_questions(folder, questions)
+        _show(asked, out, as_json)
+        return
+    from eval.bench_video import measure_video
+
+    with notes.status("comparing frames"):
+        found = measure_video(folder, labels, embedding)
+    _show(found, out, as_json, upright=True)
+
+
+@app.command()
+def broken(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Broken files; a manifest.csv says what is expected.")
+    ] = None,
+    mutants: Annotated[int, typer.Option(min=0, help="Also damage good files so often.")] = 500,
+    of: Annotated[
+        Path | None, typer.Option(help="The good files; without it small ones are drawn.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Damages them otherwise.")] = 0,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What becomes of broken files: verdicts by category; nothing may crash, hang or spread.
+
+    Example:  folioscope bench broken damaged/ --mutants 500 --of reports/
+    """
+    from eval.bench_broken import measure_broken
+
+    with notes.status("examining") as status:
+        found = measure_broken(
+            folder, of, mutants, seed, lambda done: status.update(f"examined {done:,} files")
+        )
+    _show(found, out, as_json)
+    for surprise in [] if as_json else found.facts["surprising"]:
+        console.print(surprise, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
 def answers(
     questions: QuestionsArgument,
     index: IndexOption,

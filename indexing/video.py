@@ -271,6 +271,11 @@ def _video_stream(path: Path, container: Any) -> Any:
     moving = [s for s in container.streams.video if not _is_cover(s)]
     if not moving:
         raise InputError(f"{path}: has sound but no picture; leave it out, or give its transcript")
+    if moving[0].codec_context is None:
+        raise LibraryError(
+            f"{path}: the video is damaged, or packed in a way that FFmpeg does not know; save it "
+            "as MP4"
+        )
     return moving[0]
 
 

@@ -19,7 +19,7 @@ from retrieval.errors import InputError
 from retrieval.types import PageWords
 
 _ORIENTATION = 0x0112
-# Grey values up to here or more: the 16 bits of a file are used.
+# Grey values that span so much or more use the 16 bits of a file.
 _USED_RANGE = 16_384
 # The colours that a profile must be about, by the picture's mode.
 _SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
@@ -210,12 +210,12 @@ def _upright(picture: Any) -> Any:
 def _stretched(frame: Any) -> Any:
     """16-bit, 32-bit and float pixels brought to 8 bits.
 
-    By the range of 16 bits where it is used, as viewers do: a blank page stays blank. Otherwise
-    by their own range, as measurements and 12-bit scans would be black.
+    By the range of 16 bits where it is used, as viewers do. Otherwise by their own range:
+    measurements and 12-bit scans would be black.
     """
     values = np.nan_to_num(np.asarray(frame, np.float32), posinf=0, neginf=0)
-    low, high = float(values.min(initial=0)), float(values.max(initial=0))
-    if frame.mode != "F" and low >= 0 and _USED_RANGE <= high <= 65535:
+    low, high = float(values.min()), float(values.max())
+    if frame.mode != "F" and low >= 0 and high - low >= _USED_RANGE and high <= 65535:
         low, high = 0.0, 65535.0
     scaled = (values - low) * (255 / max(high - low, 1e-9))
     return Pillow.fromarray(scaled.astype(np.uint8))

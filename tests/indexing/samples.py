@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zipfile
@@ -229,3 +230,25 @@ def zipped(parts: dict[str, str]) -> bytes:
         for name, content in parts.items():
             archive.writestr(name, content)
     return out.getvalue()
+
+
+# "top left", HEVC. Its EXIF says orientation 6, which the format says is to be ignored (files
+# that are turned say so in their own way). Pillow cannot write HEIC, so the file itself is here.
+HEIC = base64.b85decode(
+    "0000SW^{RQXk}?*00000ZE0pPXk}?*ZE0a<0004&ZDn*}000000000XXk=`10000000000aA{+70000000000000"
+    "0000000G-+&aV*mgE07O6l0ssL300001x&Q$H0000000K(@0ssI200ad90RR9100000Bme*aIB98aW&i*H000620"
+    "00$fZf0cy000000RRAKc4ILB0000LX>Mj^0ssI300IC2MR;ju000004sdC7Z2$lO00031007l#aB^?}006dWaAR)"
+    "(004Jrc4I>U18@KU0FVFx0000y@BsY%`1k+-4+CHT0RR|40Sp2E{{wIU00RJ!0009300RI#x&lC90096hLID8-Z~"
+    "y=U0FVFx0{{R606d@y2p(B(q>`HE;31&EfB*mtfB*mk0EA)y0RRU?0l{*xVn6@@025<xY;ta6Y<K_x01W^JfB*mh"
+    "6lrsCWdHyG00001KmY&$cmMzZ5O8UDX#fBK00RgJ2mk;87in;9VE_OC000000RRC6fdT^r0000QX>w&|00000000"
+    "0EV`Ot<00IC3009610(Wg>VRQfh0!JtTuNgw3$XB<RG#VLc=pf%%J_nTSq}?W|c_S+h%)%sO(BGA+3fWjP2H-m2i"
+    "+6w#MHv}QK%T@ROn&69#3o2g>?aA^%0C>)gH3l$xDY3$Y!aQP0(+LBf!2!;K^E|gwlw$NGkHe%UBmlo0n?kAlSJ%"
+    "><p-h2n1?{2L!P{wfMH2M`UVtq==+$=Z@LsEP0_2=<@-`Y9l#)O49jC|zY*t*2QmCDGbZuCXo-lNC*Kgse2VB-ay"
+    "<@Ekwa~xUi;urjq|$A)|VoSbIxTErjl13vm9G&(aq$pL!_DMJ+1*IH}bfKMCB4Jp5mKB1I^yB1&cwscFh+1Eo>QX"
+    "WVAc*GTk5+?MB5xB7|2Pqo3f-SZ>+Kp(b%7*mZ<wU8X}z;lILzK+G!B+D;gp6EIoO_(M>xIJH*4N=Koig;#jOY(B"
+    "$f>$Tvo5}qIuQ(rl6K#{GO#ZJj77$f_ALTdDmL`iKsiq|6ECe`DWyy_nrrL{d-?Uy_qo7#)=)t8HwmYwhF>W?~z>"
+    "+t5^C=6&eGWhs2&#I+@SgAf=z2Hcv-eu)v#K(CI^%a~FLibDYp?QCBWgKqYv7gss_gt+G$X`^xV80(yWM~i}YRpv"
+    "?*%odQqZ%yrUZ{&?@lG^CC_<HajA}nDu448|uYT%;J6vqH-ePMEh1ca|sS!rHpV7P6P<w&cf#8U4YLW2j5(UZI05"
+    "1)|2>eZoBXmqHM?H=Jg=G)c0-!p?ajoHxG*lu$zyJV2KmZj$07!rYqyPW_21R&jW&i+9O#mtY000O80Ra*K0{{R3"
+    "0RRR70000000"
+)

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from eval.bench_broken import broken_settings, disagreement, examine
 from indexing.intake import IntakeWorkers
-from indexing.settings import IntakeSettings
-from retrieval.errors import InputError
-
-_PAGES = 5
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +27,10 @@ def test_every_broken_file_is_read_or_refused(
     broken_files: list[tuple[Path, dict[str, str]]],
 ) -> None:
     surprises = []
-    with IntakeWorkers(IntakeSettings(workers=1, ocr="off", seconds_per_page=30)) as workers:
+    with IntakeWorkers(broken_settings()) as workers:
         for path, row in broken_files:
-            try:
-                pages = workers.describe(path).pages
-                list(workers.read_pages(path, pages=range(min(pages, _PAGES))))
-                outcome = "read"
-            except InputError as refusal:
-                # A file that opens, but holds nothing that can be read, is refused rightly.
-                outcome = "unreadable" if "cannot read" in str(refusal) else "refused"
-                if not str(refusal).startswith(f"{path}: ") or ";" not in str(refusal):
-                    surprises.append(f"{path.name}: no remedy in '{refusal}'")
-            expected = row["expected"]
-            wrong = {
-                "ingest": outcome == "refused",
-                "needs-": outcome == "read",
-                "clean ": expected == "clean error, no crash" and outcome == "read",
-            }.get(expected[:6], False)
+            outcome = examine(workers, path)
+            wrong = outcome.surprise or disagreement(outcome, row["expected"])
             if wrong:
-                surprises.append(f"{path.name}: {outcome}, but expected: {expected}")
+                surprises.append(f"{path.name}: {wrong}")
     assert not surprises, "\n".join(surprises)

@@ -9,7 +9,7 @@ import pymupdf
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from indexing.inspection import sniff
 from indexing.reading import is_blank
@@ -288,6 +288,73 @@ def test_every_kind_of_pixel_comes_as_rgb(tmp_path: Path, dark_on_light: Image.I
     assert image.dtype == np.uint8 and image.shape == expected.shape
     assert samples.ink(image) == pytest.approx(samples.ink(expected), abs=0.01)
     assert image.max() > 240 and image.min() < 60
+
+
+def test_sixteen_bits_look_as_in_a_viewer(tmp_path: Path) -> None:
+    tones = np.repeat(np.linspace(10_000, 50_000, 256).astype("<u2")[None], 8, axis=0)
+    path = tmp_path / "a.png"
+    path.write_bytes(samples.saved(Image.fromarray(tones), "PNG"))
+    with opened(path) as document:
+        image = document.render(0, 200, 40_000_000)
+    assert np.abs(image[0, :, 0].astype(int) - tones[0] / 257).max() <= 1
+
+
+def red_is_blue() -> bytes:
+    """A colour profile in which the primaries have changed places."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = profile.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ")
+    return swapped.replace(b"????", b"bXYZ")
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_colours_are_those_of_the_profile(tmp_path: Path, form: str) -> None:
+    stored = Image.new("RGB", (32, 32), (255, 0, 0))
+    path = tmp_path / "a"
+    path.write_bytes(samples.saved(stored, form, icc_profile=red_is_blue()))
+    with opened(path) as document:
+        red, green, blue = document.render(0, 200, 40_000_000)[16, 16].astype(int)
+    assert blue > 240 and max(red, green) < 40
+
+
+@pytest.mark.parametrize("profile", [b"no profile at all", b"", red_is_blue()[:200]])
+def test_a_profile_that_is_damaged_changes_nothing(tmp_path: Path, profile: bytes) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(
+        samples.saved(Image.new("RGB", (8, 8), (200, 30, 40)), "PNG", icc_profile=profile)
+    )
+    with opened(path) as document:
+        assert document.render(0, 200, 40_000_000)[4, 4].tolist() == [200, 30, 40]
+
+
+def test_a_grey_profile_on_a_colour_picture_is_left_alone(tmp_path: Path) -> None:
+    profile = red_is_blue().replace(b"RGB ", b"GRAY", 1)
+    path = tmp_path / "a.png"
+    path.write_bytes(
+        samples.saved(Image.new("RGB", (8, 8), (200, 30, 40)), "PNG", icc_profile=profile)
+    )
+    with opened(path) as document:
+        assert document.render(0, 200, 40_000_000)[4, 4].tolist() == [200, 30, 40]
+
+
+def test_a_palette_may_have_glass_in_it(tmp_path: Path) -> None:
+    image = samples.picture(mode="L").convert("P")
+    path = tmp_path / "a.png"
+    # Index 0 is the ink: where it is transparent the paper shows, and only that.
+    path.write_bytes(samples.saved(image, "PNG", transparency=0))
+    with opened(path) as document:
+        assert document.render(0, 200, 40_000_000).min() > 0
+
+
+def test_a_phone_s_picture_is_read_upright(tmp_path: Path) -> None:
+    pytest.importorskip("pi_heif", reason="pi-heif is not installed")
+    path = tmp_path / "phone.heic"
+    path.write_bytes(samples.HEIC)
+    with opened(path) as document:
+        assert (document.pages, document.size(0)) == (1, (320, 120))
+        image = document.render(0, 200, 40_000_000)
+    expected = np.asarray(samples.picture("top left", (320, 120)))
+    assert image.shape == expected.shape
+    assert np.abs(np.array(samples.ink(image)) - samples.ink(expected)).max() < 0.02
 
 
 def test_what_is_transparent_is_paper(tmp_path: Path) -> None:
