@@ -49,6 +49,12 @@ MEANINGS: dict[str, Meaning] = {
     "illegible": Meaning("degraded", "its print is too small to be read, at its own resolution"),
     "partly-illegible": Meaning("degraded", "some of its print is too small to be read"),
     "detail-cut": Meaning("degraded", "not all of it was read in detail; the limit is max_tiles"),
+    "hidden-text": Meaning(
+        "degraded", "it has text that nobody sees; the hidden words were left out"
+    ),
+    "text-missing-in-layer": Meaning(
+        "repaired", "it shows text that its text layer lacks; read by OCR"
+    ),
     "label-unknown": Meaning("fine", "the page's own number cannot be read"),
     "times-unknown": Meaning("fine", "when the page is shown is not known"),
     "outline-unknown": Meaning("fine", "the document's outline cannot be read"),

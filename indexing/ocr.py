@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from indexing.ocr_engines import SIDE, Engine, Reading, read_once
+from indexing.ocr_engines import COMFORT, SIDE, Engine, Reading, read_once
 from indexing.reading_order import order_words
 from indexing.spaced_letters import join_spaced_letters
 from retrieval.errors import EncoderError
-from retrieval.legibility import COMFORTABLE, MINIMUM, smallest_print
+from retrieval.legibility import MINIMUM, smallest_print
 from retrieval.tiling import PixelBox, TileSettings, cut_by, once_each, plan_tiles
 from retrieval.types import FloatArray, PageWords
 
@@ -34,6 +34,7 @@ Image = NDArray[np.uint8]
 # receipts miss their total (docs/BENCHMARKS.md).
 _SURE = 0.90
 _FEW_WORDS = 25
+_GUESSED = 0.5
 # Print seen by its strokes: in a block of so many pixels, edges across and down by so many.
 BLOCK = 16
 _EDGE = 48
@@ -136,7 +137,9 @@ def _read(
     on_part()
     parts = [whole]
     wanted = [
-        tile for tile in plan_tiles(width, height, settings) if _needs_detail(raster, tile, whole)
+        tile
+        for tile in plan_tiles(width, height, settings)
+        if _needs_detail(raster, tile, whole, COMFORT[engine])
     ]
     for tile in wanted[: settings.most]:
         parts.append(_Part(tile, read_once(raster.crop(tile), engine), 1.0))
@@ -159,12 +162,12 @@ class _Part:
         return moved
 
 
-def _needs_detail(raster: Raster, tile: PixelBox, whole: _Part) -> bool:
+def _needs_detail(raster: Raster, tile: PixelBox, whole: _Part, comfort: float) -> bool:
     """Whether ``tile`` has print that the view of the ``whole`` did not read comfortably."""
     found = whole.reading
     boxes = whole.placed(found.boxes)
     inside = _centres_in(boxes, tile)
-    if (found.x_heights[inside] < COMFORTABLE).any():
+    if (found.x_heights[inside] < comfort).any():
         return True
     if _centres_in(whole.placed(found.unread), tile).any():
         return True
@@ -247,7 +250,7 @@ def _page(parts: Sequence[_Part], engine: Engine, raster: Raster, left_out: int)
         )
         # In its own pixels a word is read better than in the view of the whole, unless it is cut.
         again = owners == 0
-        again[again] = parts[0].reading.x_heights < COMFORTABLE
+        again[again] = parts[0].reading.x_heights < COMFORT[engine]
         again &= np.any([_within(boxes, part.tile) for part in parts[1:]], axis=0)
         chosen = np.flatnonzero(~again)
         worth = sure + (owners > 0)
@@ -259,7 +262,9 @@ def _page(parts: Sequence[_Part], engine: Engine, raster: Raster, left_out: int)
     size = np.array([width, height] * 2, np.float32)
     placed: FloatArray = np.clip(boxes / size, 0, 1)
     words = join_spaced_letters(order_words(texts, placed, width / height))
-    tiny = int((x_heights < MINIMUM).sum())
+    # An engine guesses where letters are small: such a word was not read either.
+    guessed = (x_heights < COMFORT[engine]) & (sure < _GUESSED)
+    tiny = int(((x_heights < MINIMUM) | guessed).sum())
     seen = len(x_heights) + len(unread)
     return OcrPage(
         words,

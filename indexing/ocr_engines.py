@@ -28,10 +28,15 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 # The longest side an engine is given at once. rapidocr's network takes memory by the pixel;
 # tesseract has no such limit, but a page of that size is read by parts all the same.
 SIDE: dict[Engine, int] = {"tesseract": 6000, "rapidocr": 2000}
-# A lower-case letter's height as a share of an engine's box: rapidocr's are wider than the line,
-# tesseract's tight around the letters, most words having one that is taller.
-# Measured: `folioscope bench legibility`.
-_X_HEIGHT: dict[Engine, float] = {"tesseract": 0.68, "rapidocr": 0.45}
+# From this x-height on an engine gains nothing more, and below MINIMUM it reads next to nothing
+# (`folioscope bench legibility`).
+COMFORT: dict[Engine, float] = {"tesseract": 8.0, "rapidocr": 6.0}
+# How a lower-case letter's height follows from an engine's box, by the same measurement:
+# tesseract's is tight around the letters, most words having one that is taller; rapidocr's is
+# twice the letter and a margin, in pixels of what its detector sees, which enlarges pictures with
+# a side shorter than this.
+_TIGHT = 0.68
+_LINE, _MARGIN, _DETECTOR_SIDE = 2.0, 5.0, 736
 _SECONDS = 90
 # rapidocr's own limit between read and guessed.
 _READ = 0.5
@@ -91,8 +96,8 @@ def _tesseract(image: NDArray[np.uint8]) -> Reading:
         texts.append(text)
         boxes.append((x, y, x + int(row["width"]), y + int(row["height"])))
         sure.append(float(row["conf"]) / 100)
-    heights = [box[3] - box[1] for box in boxes]
-    return _reading("tesseract", texts, boxes, sure, heights, [], sure)
+    x_heights = [_TIGHT * (box[3] - box[1]) for box in boxes]
+    return _reading(texts, boxes, sure, x_heights, [], sure)
 
 
 @cache
@@ -116,7 +121,8 @@ def _rapidocr(image: NDArray[np.uint8]) -> Reading:
     unread: list[tuple[float, ...]] = []
     scores: list[float] = []
     if found.txts is None:
-        return _reading("rapidocr", texts, boxes, sure, heights, unread, scores)
+        return _reading(texts, boxes, sure, heights, unread, scores)
+    margin = _MARGIN * min(1.0, min(image.shape[:2]) / _DETECTOR_SIDE)
     placed = found.word_results or [()] * len(found.txts)
     for corners, text, score, pieces in zip(
         found.boxes, found.txts, found.scores, placed, strict=True
@@ -135,8 +141,8 @@ def _rapidocr(image: NDArray[np.uint8]) -> Reading:
             texts.append(word)
             boxes.append(place)
             sure.append(certain)
-            heights.append(height)
-    return _reading("rapidocr", texts, boxes, sure, heights, unread, scores)
+            heights.append(max(1.0, (height - margin) / _LINE))
+    return _reading(texts, boxes, sure, heights, unread, scores)
 
 
 def _places(
@@ -202,11 +208,10 @@ def _rapidocr_engine() -> Any:
 
 
 def _reading(
-    engine: Engine,
     texts: Sequence[str],
     boxes: Sequence[tuple[float, ...]],
     sure: Sequence[float],
-    heights: Sequence[float],
+    x_heights: Sequence[float],
     unread: Sequence[tuple[float, ...]],
     scores: Sequence[float],
 ) -> Reading:
@@ -214,7 +219,7 @@ def _reading(
         tuple(texts),
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(sure, np.float32),
-        np.array(heights, np.float32) * np.float32(_X_HEIGHT[engine]),
+        np.array(x_heights, np.float32),
         np.array(unread, np.float32).reshape(-1, 4),
         float(np.mean(scores)) if len(scores) else 0.0,
     )

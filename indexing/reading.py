@@ -5,19 +5,19 @@ Runs inside a worker process. A library error costs the page it happened on, nev
 
 from __future__ import annotations
 
-import logging
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
+from indexing.faults import Faults
 from indexing.inspection import FileFacts, inspect_file
+from indexing.layer import CheckedLayer, check_layer, with_missing
 from indexing.media_types import PDF
 from indexing.messages import PageRead
+from indexing.picture_reading import read_picture
 from indexing.renderers import OpenDocument, opened, poppler
-from indexing.renderers.base import Image, in_words
+from indexing.renderers.base import Image
 from indexing.settings import IntakeSettings
-from retrieval.tiling import TileSettings
 from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
 
 # A text layer this short under a page full of picture is a stamp on a scan, not the page.
@@ -29,11 +29,6 @@ _GARBAGE_SHARE = 0.3
 _PREVIEW_DPI = 36
 _INK, _INK_SHARE = 160, 0.01
 _BLANK_RANGE = 12
-# Of what OCR saw, the share that it could not read, or that is too small to be trusted.
-_PARTLY, _MOSTLY = 0.1, 0.5
-
-T = TypeVar("T")
-_log = logging.getLogger(__name__)
 
 
 def describe_file(
@@ -73,24 +68,6 @@ def _info(
     )
 
 
-class Faults:
-    """What failed on a page: its flags, and the first failure in the library's words."""
-
-    def __init__(self) -> None:
-        self.flags: list[str] = []
-        self.reason = ""
-
-    def attempt(self, act: Callable[[], T], default: T, flag: str) -> T:
-        """What ``act`` returns, or ``default`` and a flag if the library raises."""
-        try:
-            return act()
-        except Exception as error:  # hostile input raises classes of all kinds; the page pays
-            _log.debug("%s", flag, exc_info=True)
-            self.flags.append(flag)
-            self.reason = self.reason or in_words(error)
-            return default
-
-
 def read_page(
     document: OpenDocument,
     path: Path,
@@ -111,6 +88,10 @@ def read_page(
     attempt = faults.attempt
     width, height = attempt(lambda: document.size(number), (612.0, 792.0), "size-unknown")
     layer = attempt(lambda: document.words(number), PageWords.empty(), "text-failed")
+    checked = CheckedLayer(layer)
+    if len(layer) and media_type == PDF and not text_only and settings.check_layer:
+        checked = check_layer(document, number, layer, faults)
+        layer = checked.words
     words, source = layer, "layer" if len(layer) else "none"
     image: Image | None = None
     reading = False
@@ -124,7 +105,9 @@ def read_page(
     if drawing and not text_only:
         image = render(document, path, media_type, number, settings, faults)
     if reading and image is not None and not is_blank(image):
-        words, source = _read_picture(image, layer, settings, faults, on_part)
+        words, source = read_picture(document, number, image, layer, settings, faults, on_part)
+    elif checked.missing and not reading:
+        words = with_missing(document, number, checked, settings, faults, on_part)
     more: tuple[str, ...] = attempt(lambda: document.page_flags(number), (), "page-damaged")
     flags = [*faults.flags, *more]
     unreadable = not len(words) and image is None and bool(faults.reason)
@@ -216,34 +199,8 @@ def _needs_ocr(
     )
     if preview is None or float((preview.min(axis=2) < _INK).mean()) > _INK_SHARE:
         return True
-    # Nothing painted although there is something to paint: another library may see it.
-    return not len(layer) and is_blank(preview) and document.has_content(number)
-
-
-def _read_picture(
-    image: Image,
-    layer: PageWords,
-    settings: IntakeSettings,
-    faults: Faults,
-    on_part: Callable[[], None],
-) -> tuple[PageWords, str]:
-    """OCR's words, unless the text layer has more to say."""
-    from indexing.ocr import read_words
-
-    unreadable = "text-layer-unreadable" in faults.flags
-    kept = PageWords.empty() if unreadable else layer
-    source = "layer" if len(kept) else "none"
-    if settings.ocr == "off":
-        return kept, source
-    engine = settings.ocr
-    tiles = TileSettings(most=settings.max_tiles)
-    found = faults.attempt(lambda: read_words(image, engine, tiles, on_part), None, "ocr-failed")
-    if found is None or (len(kept) and len(found.words) <= len(kept)):
-        return kept, source
-    if found.left_out:
-        faults.flags.append("detail-cut")
-    if found.unread >= _PARTLY:
-        faults.flags.append("illegible" if found.unread >= _MOSTLY else "partly-illegible")
-    if not len(found.words):
-        return kept, source
-    return found.words, f"ocr:{found.engine}"
+    if len(layer):
+        return False
+    # Small print leaves little ink. Or nothing is painted although there is something to paint:
+    # another library may see it.
+    return not is_blank(preview) or document.has_content(number)

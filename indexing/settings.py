@@ -48,6 +48,8 @@ class IntakeSettings(BaseModel):
     renderer: RendererChoice = "mupdf"
     # 200 dpi is where both OCR engines stop gaining on 10-point print.
     ocr_dpi: int = Field(default=200, ge=72, le=600)
+    # Whether text layers are compared with the pages as drawn; a tenth of the time of a build.
+    check_layer: bool = True
     # Limits. What goes beyond one is refused or cut, and the message names the limit.
     max_file_mb: int = Field(default=4096, ge=1)
     max_pages: int = Field(default=20_000, ge=1)

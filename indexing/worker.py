@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from indexing import reading
+from indexing.faults import Faults
 from indexing.inspection import sniff
 from indexing.messages import Describe, Finished, Ready, Refused, Render, Request, Working
 from indexing.renderers import OpenDocument, opened
@@ -94,7 +95,7 @@ def _answer(connection: Connection, request: Request) -> None:
 
 
 def _picture(document: OpenDocument, path: Path, media_type: str, request: Render) -> Image:
-    faults = reading.Faults()
+    faults = Faults()
     image = reading.render(
         document, path, media_type, request.number, request.settings, faults, request.dpi
     )

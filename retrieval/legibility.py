@@ -21,7 +21,7 @@ from retrieval.tiling import TileSettings, budgeted
 from retrieval.types import Box, FloatArray, PageWords
 
 # Measured on real pages drawn at falling resolutions (docs/BENCHMARKS.md, "Legibility"): below
-# the first, less than half of the words come out right; from the second on, no more are gained.
+# the first no engine reads more than a third of the words; from the second on none gains.
 MINIMUM = 4.0
 COMFORTABLE = 8.0
 # x-height as a share of a word's box, by where the box comes from (``PageContent.text_source``).

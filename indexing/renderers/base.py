@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import FolioscopeError, InputError
-from retrieval.types import PageWords, TimeRange
+from retrieval.types import Box, FloatArray, PageWords, TimeRange
 
 Image = NDArray[np.uint8]
 _AGAIN = "fetch or export it again"
@@ -86,6 +86,24 @@ class OpenDocument(Protocol):
         """``[h, w, 3] uint8`` RGB, at ``dpi`` or less so as to stay within ``max_pixels``."""
         ...
 
+    def pixels(self, number: int, dpi: int) -> tuple[int, int]:
+        """Width and height of the page at ``dpi``, a picture's own, whatever limit there is."""
+        ...
+
+    def render_part(self, number: int, dpi: int, box: Box) -> Image:
+        """A part of the page in fractions, at ``dpi``; of a picture, its own pixels."""
+        ...
+
+    def detail(self, number: int) -> float:
+        """The resolution in dpi beyond which drawing the page shows nothing new: that of the
+        finest picture that fills much of it, or infinity where it is drawn from curves."""
+        ...
+
+    def unpainted(self, number: int) -> FloatArray:
+        """Boxes ``[n, 4]`` of text that the file says not to paint, as far as the library tells:
+        page fractions."""
+        ...
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Self: ...
@@ -142,6 +160,23 @@ def fitting_dpi(width: float, height: float, dpi: int, max_pixels: int) -> float
     """``dpi``, or what keeps a page of ``width`` x ``height`` points within ``max_pixels``."""
     pixels = (width / 72 * dpi) * (height / 72 * dpi)
     return dpi if pixels <= max_pixels else dpi * float(np.sqrt(max_pixels / pixels))
+
+
+def pixels_at(width: float, height: float, dpi: int) -> tuple[int, int]:
+    """A page of ``width`` x ``height`` points in pixels."""
+    return max(1, round(width / 72 * dpi)), max(1, round(height / 72 * dpi))
+
+
+def pixel_part(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """``box`` of a picture of ``width`` x ``height``, in whole pixels, one at least."""
+    x0 = min(width - 1, max(0, round(box[0] * width)))
+    y0 = min(height - 1, max(0, round(box[1] * height)))
+    return (
+        x0,
+        y0,
+        min(width, max(x0 + 1, round(box[2] * width))),
+        min(height, max(y0 + 1, round(box[3] * height))),
+    )
 
 
 def outline_paths(entries: list[tuple[int, str, int]], pages: int) -> list[str]:

@@ -18,8 +18,9 @@ from indexing.renderers.base import (
     locked,
     opening,
     outline_paths,
+    pixels_at,
 )
-from retrieval.types import PageWords
+from retrieval.types import Box, FloatArray, PageWords
 
 pymupdf.TOOLS.mupdf_display_errors(False)
 pymupdf.TOOLS.mupdf_display_warnings(False)
@@ -32,6 +33,12 @@ _DAMAGE = re.compile(
     r"|syntax error in content stream|jbig2dec (?:error|warning: failed)|openjpeg error"
     r"|cannot (?:load|decode|draw|render) (?:object|image|font|page)|too many color components"
 )
+# Words beside the page from which on they are no printer's mark.
+_BESIDE = 5
+# MuPDF's marks of characters that are filled or stroked; of 255, what is as good as clear.
+_PAINTED, _OPAQUE = 16 | 32, 12
+# The share of a page from which on a picture on it decides how finely it is worth drawing.
+_LARGE_PICTURE = 0.05
 
 
 def _opened(path: Path) -> Any:
@@ -64,6 +71,7 @@ class MuPdfDocument:
         self._paths: list[str] | None = None
         self._current: tuple[int, Any] | None = None
         self._said = ""
+        self._beside = 0
 
     @property
     def pages(self) -> int:
@@ -103,8 +111,12 @@ class MuPdfDocument:
 
     def words(self, number: int) -> PageWords:
         page = self._page(number)
+        # What lies beside the page is asked for too: it is left out, and told of.
         flags = pymupdf.TEXTFLAGS_WORDS & ~pymupdf.TEXT_PRESERVE_LIGATURES
-        found = [row for row in page.get_text("words", flags=flags) if row[4].strip()]
+        everywhere = pymupdf.INFINITE_RECT()
+        found = [
+            row for row in page.get_text("words", flags=flags, clip=everywhere) if row[4].strip()
+        ]
         if not found:
             return PageWords.empty()
         # Text is given as if the page were not rotated.
@@ -117,6 +129,11 @@ class MuPdfDocument:
         visible = (high > 0).all(axis=1) & (low < 1).all(axis=1)
         boxes = np.clip(np.concatenate((low, high), axis=1), 0, 1).astype(np.float32)[visible]
         kept = [row for row, seen in zip(found, visible, strict=True) if seen]
+        self._beside = sum(
+            sum(map(str.isalnum, row[4])) > 1
+            for row, seen in zip(found, visible, strict=True)
+            if not seen
+        )
         keys = np.array([(row[5], row[6]) for row in kept]).reshape(-1, 2)
         change = np.any(np.diff(keys, axis=0) != 0, axis=1)
         lines = np.concatenate(([0], np.cumsum(change)))[: len(kept)].astype(np.int32)
@@ -143,7 +160,9 @@ class MuPdfDocument:
         self._said += pymupdf.TOOLS.mupdf_warnings(reset=True)
         # Some damage shows only when the objects of a page are read.
         repaired = ("repaired",) if self._document.is_repaired else ()
-        return (*repaired, "page-damaged") if _DAMAGE.search(self._said) else repaired
+        damaged = ("page-damaged",) if _DAMAGE.search(self._said) else ()
+        hidden = ("hidden-text",) if self._beside >= _BESIDE else ()
+        return (*repaired, *damaged, *hidden)
 
     def render(self, number: int, dpi: int, max_pixels: int) -> Image:
         page = self._page(number)
@@ -154,6 +173,43 @@ class MuPdfDocument:
         )
         image: Image = np.frombuffer(pixmap.samples, np.uint8).reshape(pixmap.h, pixmap.w, 3)
         return image
+
+    def pixels(self, number: int, dpi: int) -> tuple[int, int]:
+        rect = self._page(number).rect
+        return pixels_at(rect.width, rect.height, dpi)
+
+    def render_part(self, number: int, dpi: int, box: Box) -> Image:
+        page = self._page(number)
+        width, height = page.rect.width, page.rect.height
+        clip = pymupdf.Rect(box[0] * width, box[1] * height, box[2] * width, box[3] * height)
+        zoom = dpi / 72
+        pixmap = page.get_pixmap(
+            matrix=pymupdf.Matrix(zoom, zoom), colorspace=pymupdf.csRGB, alpha=False, clip=clip
+        )
+        image: Image = np.frombuffer(pixmap.samples, np.uint8).reshape(pixmap.h, pixmap.w, 3)
+        return image
+
+    def detail(self, number: int) -> float:
+        page = self._page(number)
+        area = max(page.rect.width * page.rect.height, 1e-6)
+        pictures = [(pymupdf.Rect(info["bbox"]), info["width"]) for info in page.get_image_info()]
+        large = [
+            72 * width / max(box.width, box.height if page.rotation % 180 else box.width, 1e-6)
+            for box, width in pictures
+            if box.width * box.height > _LARGE_PICTURE * area
+        ]
+        return float(max(large)) if large else float("inf")
+
+    def unpainted(self, number: int) -> FloatArray:
+        page = self._page(number)
+        size = np.array([page.rect.width, page.rect.height] * 2, np.float32)
+        boxes = []
+        for block in page.get_text("dict", flags=pymupdf.TEXTFLAGS_WORDS)["blocks"]:
+            for line in block.get("lines", ()):
+                for span in line["spans"]:
+                    if not span["char_flags"] & _PAINTED or span["alpha"] < _OPAQUE:
+                        boxes.append(tuple(pymupdf.Rect(span["bbox"]) * page.rotation_matrix))
+        return np.array(boxes, np.float32).reshape(-1, 4) / size
 
     def close(self) -> None:
         self._current = None
@@ -177,6 +233,7 @@ class MuPdfDocument:
             self._current = None
             pymupdf.TOOLS.mupdf_warnings(reset=True)
             self._said = ""
+            self._beside = 0
             if number % 64 == 63:
                 pymupdf.TOOLS.store_shrink(100)
             self._current = (number, self._document.load_page(number))

@@ -18,12 +18,15 @@ from indexing.renderers.base import (
     locked,
     opening,
     outline_paths,
+    pixels_at,
 )
 from retrieval.errors import InputError
-from retrieval.types import PageWords
+from retrieval.types import Box, FloatArray, PageWords
 
 # A document may have some broken pages at its end; with this many, its page count is a lie.
 _LAST = 64
+# The share of a page from which on a picture on it decides how finely it is worth drawing.
+_LARGE_PICTURE = 0.05
 
 
 def _readable(path: Path) -> Path | bytes:
@@ -152,6 +155,34 @@ class PdfiumDocument:
         image: Image = np.array(bitmap.to_numpy()[:, :, :3], np.uint8)
         bitmap.close()
         return image
+
+    def pixels(self, number: int, dpi: int) -> tuple[int, int]:
+        width, height = self._page(number).get_size()
+        return pixels_at(width, height, dpi)
+
+    def render_part(self, number: int, dpi: int, box: Box) -> Image:
+        page = self._page(number)
+        width, height = page.get_size()
+        crop = (box[0] * width, (1 - box[3]) * height, (1 - box[2]) * width, box[1] * height)
+        bitmap = page.render(scale=dpi / 72, rev_byteorder=True, crop=crop)
+        image: Image = np.array(bitmap.to_numpy()[:, :, :3], np.uint8)
+        bitmap.close()
+        return image
+
+    def detail(self, number: int) -> float:
+        page = self._page(number)
+        left, bottom, right, top = page.get_cropbox()
+        area = max((right - left) * (top - bottom), 1e-6)
+        found = []
+        for item in page.get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
+            x0, y0, x1, y1 = item.get_bounds()
+            if (x1 - x0) * (y1 - y0) > _LARGE_PICTURE * area:
+                found.append(72 * item.get_px_size()[0] / max(x1 - x0, 1e-6))
+        return float(max(found)) if found else float("inf")
+
+    def unpainted(self, number: int) -> FloatArray:
+        """None: pdfium gives characters without how they are painted."""
+        return np.zeros((0, 4), np.float32)
 
     def close(self) -> None:
         if self._current is not None:

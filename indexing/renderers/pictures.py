@@ -13,10 +13,10 @@ from PIL import Image as Pillow
 from PIL import ImageCms, ImageFile, ImageOps
 
 from indexing.media_types import HEIC, TGA
-from indexing.renderers.base import Image, opening
+from indexing.renderers.base import Image, opening, pixel_part
 from indexing.settings import raise_limit
 from retrieval.errors import InputError
-from retrieval.types import PageWords
+from retrieval.types import Box, FloatArray, PageWords
 
 _ORIENTATION = 0x0112
 # Grey values that span so much or more use the 16 bits of a file.
@@ -60,6 +60,7 @@ class PictureDocument:
         self._frames = 1 if single else frames
         self._first = self._picture.tell() if single else 0
         self._cut: set[int] = set()
+        self._seen: tuple[int, Any] | None = None
 
     def _open(self) -> Any:
         if "HEIF" in self._formats:
@@ -131,6 +132,37 @@ class PictureDocument:
 
     def render(self, number: int, dpi: int, max_pixels: int) -> Image:
         """The frame's own pixels: ``dpi`` means nothing for a picture."""
+        frame = self._as_seen(number)
+        if frame.width * frame.height > max_pixels:
+            shrink = (max_pixels / (frame.width * frame.height)) ** 0.5
+            size = (max(1, int(frame.width * shrink)), max(1, int(frame.height * shrink)))
+            frame = frame.resize(size, Pillow.Resampling.LANCZOS)
+        image: Image = np.asarray(frame, np.uint8)
+        return image
+
+    def pixels(self, number: int, dpi: int) -> tuple[int, int]:
+        width, height = self.size(number)
+        return int(width), int(height)
+
+    def render_part(self, number: int, dpi: int, box: Box) -> Image:
+        frame = self._as_seen(number)
+        return np.asarray(frame.crop(pixel_part(box, frame.width, frame.height)), np.uint8)
+
+    def detail(self, number: int) -> float:
+        """Its pixels are all there is, at any resolution."""
+        return 0.0
+
+    def unpainted(self, number: int) -> FloatArray:
+        return np.zeros((0, 4), np.float32)
+
+    def _as_seen(self, number: int) -> Any:
+        """The frame as a person sees it, RGB; the last one is kept, as it is asked for in parts."""
+        if self._seen is None or self._seen[0] != number:
+            self._seen = None
+            self._seen = (number, self._converted(number))
+        return self._seen[1]
+
+    def _converted(self, number: int) -> Any:
         frame = _upright(self._decoded(number))
         profile = frame.info.get("icc_profile")
         if frame.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in frame.info:
@@ -140,13 +172,7 @@ class PictureDocument:
             frame = _stretched(frame)
         elif frame.mode == "LAB":
             frame = _from_lab(frame)
-        frame = (_by_profile(frame, profile) if profile else frame).convert("RGB")
-        if frame.width * frame.height > max_pixels:
-            shrink = (max_pixels / (frame.width * frame.height)) ** 0.5
-            size = (max(1, int(frame.width * shrink)), max(1, int(frame.height * shrink)))
-            frame = frame.resize(size, Pillow.Resampling.LANCZOS)
-        image: Image = np.asarray(frame, np.uint8)
-        return image
+        return (_by_profile(frame, profile) if profile else frame).convert("RGB")
 
     def _decoded(self, number: int) -> Any:
         """Frame ``number``; of a file that ends early, what there is of it."""
@@ -179,6 +205,7 @@ class PictureDocument:
         return self._picture if any(low != high for low, high in bands) else None
 
     def close(self) -> None:
+        self._seen = None
         self._picture.close()
 
     def __enter__(self) -> Self:

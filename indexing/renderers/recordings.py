@@ -10,8 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from indexing.derived import derived
-from indexing.renderers.base import Image
+from indexing.renderers.base import Image, pixel_part
 from indexing.settings import IntakeSettings
 from indexing.video import (
     Frame,
@@ -25,7 +27,7 @@ from indexing.video import (
 )
 from indexing.video_frames import FrameKeeper, KeepSettings, Span, keep_frames
 from retrieval.errors import InputError
-from retrieval.types import PageWords, TimeRange
+from retrieval.types import Box, FloatArray, PageWords, TimeRange
 
 # Part of what names a stored result: raise it when other frames would be kept.
 _VERSION = 1
@@ -190,6 +192,23 @@ class RecordingDocument:
     def render(self, number: int, dpi: int, max_pixels: int) -> Image:
         """The frame's own pixels: ``dpi`` means nothing for a recording."""
         return self._frame(self.times(number).frame).image(max_pixels)
+
+    def pixels(self, number: int, dpi: int) -> tuple[int, int]:
+        width, height = self.size(number)
+        return int(width), int(height)
+
+    def render_part(self, number: int, dpi: int, box: Box) -> Image:
+        frame = self.render(number, dpi, self._settings.max_picture_megapixels * 1_000_000)
+        height, width = frame.shape[:2]
+        x0, y0, x1, y1 = pixel_part(box, width, height)
+        return np.ascontiguousarray(frame[y0:y1, x0:x1])
+
+    def detail(self, number: int) -> float:
+        """Its pixels are all there is, at any resolution."""
+        return 0.0
+
+    def unpainted(self, number: int) -> FloatArray:
+        return np.zeros((0, 4), np.float32)
 
     def _frame(self, moment: float) -> Frame:
         """The frame at ``moment``; pages are asked for in order, so that decoding goes on from

@@ -1,0 +1,249 @@
+"""Text that the layer has and the page does not show, and the reverse.
+
+Hidden text is how documents speak to machines behind people's backs: white on white, drawn under
+a picture, a tenth of a point high. Text that a page shows and its layer lacks is lost to whoever
+trusts the layer. Both are judged by the page as drawn, for that is what a person sees: how a PDF
+hides its words does not matter, and the invisible layer that OCR software puts over a scan is
+seen wherever the scan shows something.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexing.ocr import BLOCK, grey, print_blocks
+from indexing.renderers.base import Image
+from retrieval.types import Box, FloatArray, PageWords
+
+# What a page is drawn at to judge this. Enough: a stroke of 6-point print still leaves a trace.
+PREVIEW_DPI = 40
+# Of 255 tones; what is fainter than this no person reads. Noise of JPEG lies below.
+_FAINT = 8
+# Print of less than this many points is not for people, unless most of the page is like that:
+# then the page was made to be enlarged.
+_TINY_POINTS = 1.2
+# A word's strokes are in the middle of its box; what reaches into its ends is its neighbours'.
+_MIDDLE = (0.3, 0.85)
+# Words on top of one another by this share, with other letters: one of them is not seen.
+_OVERLAID = 0.6
+# What looks like print at this resolution: a block of 16 pixels is as high as a line of text.
+PRINT_DPI = 110
+# Print on paper: most pixels of a block have one of two tones. Photographs have many.
+_FLAT, _FLAT_SHARE = 24, 0.55
+# Rows of this many blocks side by side are lines; this many of them are text worth reading.
+_LINE_BLOCKS, _LINES = 5, 2
+# Blocks around such a part that go with it: letters reach out of theirs.
+_AROUND = np.array([-2, -2, 2, 2])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """A page's layer against the page as drawn. ``unseen`` ``[n] bool``: words it does not show.
+    ``overlaid``: words on top of others, one of which is not what is shown there. ``ink``: the
+    share of the page that is printed and holds no word."""
+
+    unseen: NDArray[np.bool_]
+    overlaid: bool
+    ink: float
+
+
+def look(words: PageWords, preview: Image, points: tuple[float, float]) -> Sight:
+    """Compare ``words`` with ``preview``, the page drawn at ``PREVIEW_DPI`` or more; ``points``
+    is the page's size.
+
+    A word is not shown if what is drawn where it stands is of one tone, or if it is too small
+    for any eye. Milliseconds a page: every page with a text layer goes through here.
+    """
+    if not preview.size:
+        return Sight(np.zeros(len(words), bool), False, 0.0)
+    tones = grey(preview)
+    height, width = tones.shape
+    covers = _corners(words.boxes, width, height, (0.0, 1.0))
+    times = _times_covered(covers, width, height)
+    paper = float(np.median(tones[::4, ::4]))
+    ink = float(((np.abs(tones - paper) > 3 * _FAINT) & (times == 0)).mean())
+    if not len(words):
+        return Sight(np.zeros(0, bool), False, ink)
+    middle = _corners(words.boxes, width, height, _MIDDLE)
+    mean, square = _means(tones, middle), _means(tones * tones, middle)
+    even = np.flatnonzero(square - mean * mean < _FAINT * _FAINT)
+    unseen = _tiny(words, points)
+    unseen[even] |= _spans(middle[even], preview) < _FAINT
+    twice = _means((times > 1).astype(np.float32), covers)
+    crowded = np.flatnonzero(twice > _OVERLAID)
+    # A dash or a full stop has nothing in the middle of its box, or little of anything.
+    unseen &= np.array([sum(map(str.isalnum, text)) > 1 for text in words.texts])
+    return Sight(unseen, len(crowded) > 0 and _overlaid(words, crowded), ink)
+
+
+def _tiny(words: PageWords, points: tuple[float, float]) -> NDArray[np.bool_]:
+    heights = (words.boxes[:, 3] - words.boxes[:, 1]) * points[1]
+    widths = (words.boxes[:, 2] - words.boxes[:, 0]) * points[0]
+    tiny: NDArray[np.bool_] = np.minimum(heights, widths) < _TINY_POINTS
+    return tiny if tiny.mean() <= 0.5 else np.zeros(len(words), bool)
+
+
+def _corners(
+    boxes: FloatArray, width: int, height: int, band: tuple[float, float]
+) -> NDArray[np.intp]:
+    """Pixels x0, y0, x1, y1 of the ``band`` of each box's height; one pixel at least."""
+    high = boxes[:, 3] - boxes[:, 1]
+    x0 = np.floor(boxes[:, 0] * width).clip(0, width - 1)
+    x1 = np.ceil(boxes[:, 2] * width).clip(x0 + 1, width)
+    y0 = np.floor((boxes[:, 1] + high * band[0]) * height).clip(0, height - 1)
+    y1 = np.ceil((boxes[:, 1] + high * band[1]) * height).clip(y0 + 1, height)
+    return np.stack((x0, y0, x1, y1), axis=1).astype(np.intp)
+
+
+def _times_covered(corners: NDArray[np.intp], width: int, height: int) -> NDArray[np.int32]:
+    """How many boxes cover each pixel, ``[height, width]``."""
+    steps = np.zeros((height + 1, width + 1), np.int32)
+    x0, y0, x1, y1 = corners.T
+    for y, x, sign in ((y0, x0, 1), (y0, x1, -1), (y1, x0, -1), (y1, x1, 1)):
+        np.add.at(steps, (y, x), sign)
+    times: NDArray[np.int32] = steps.cumsum(axis=0).cumsum(axis=1)[:height, :width]
+    return times
+
+
+def _means(values: NDArray[np.float32], corners: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The mean of ``values`` ``[h, w]`` in each box."""
+    sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
+    sums[1:, 1:] = values.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
+    x0, y0, x1, y1 = corners.T
+    total = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+    means: NDArray[np.float64] = total / ((x1 - x0) * (y1 - y0))
+    return means
+
+
+def _spans(corners: NDArray[np.intp], preview: Image) -> NDArray[np.int64]:
+    """The span of tones in each box: the largest of the three colours', so that red on a green of
+    the same brightness counts as seen."""
+    spans = np.zeros(len(corners), np.int64)
+    for i, (x0, y0, x1, y1) in enumerate(corners):
+        part = preview[y0:y1, x0:x1].reshape(-1, 3)
+        spans[i] = int((part.max(axis=0).astype(int) - part.min(axis=0)).max())
+    return spans
+
+
+def _overlaid(words: PageWords, crowded: NDArray[np.intp]) -> bool:
+    """Whether one of the words ``crowded`` lies on a word with other letters; fonts made bold by
+    printing them twice do not count."""
+    boxes = words.boxes.astype(np.float64)
+    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1e-12)
+    for i in crowded:
+        low = np.maximum(boxes[:, :2], boxes[i, :2])
+        high = np.minimum(boxes[:, 2:], boxes[i, 2:])
+        shared = np.maximum(high - low, 0).prod(axis=1) / np.minimum(areas, areas[i])
+        for j in np.flatnonzero(shared > _OVERLAID):
+            mine, other = words.texts[i], words.texts[j]
+            if mine not in other and other not in mine:
+                return True
+    return False
+
+
+def inside(words: PageWords, boxes: FloatArray) -> NDArray[np.bool_]:
+    """Which words have their centre in one of ``boxes`` ``[m, 4]``."""
+    centres = (words.boxes[:, :2] + words.boxes[:, 2:]) / 2
+    found = np.zeros(len(words), bool)
+    for x0, y0, x1, y1 in boxes:
+        found |= (
+            (centres[:, 0] >= x0)
+            & (centres[:, 0] <= x1)
+            & (centres[:, 1] >= y0)
+            & (centres[:, 1] <= y1)
+        )
+    return found
+
+
+def keep(words: PageWords, chosen: NDArray[np.bool_]) -> PageWords:
+    """The ``chosen`` words."""
+    texts = tuple(text for text, kept in zip(words.texts, chosen, strict=True) if kept)
+    return PageWords(texts, words.boxes[chosen], words.lines[chosen])
+
+
+def print_without_words(words: PageWords, image: Image) -> list[Box]:
+    """Parts of the page that look like lines of print and hold no word of the layer.
+
+    ``image`` is the page at ``PRINT_DPI``. Lines near each other are one part.
+    """
+    blocks = print_blocks(image)
+    rows, columns = blocks.shape
+    if not rows or columns < _LINE_BLOCKS:
+        return []
+    height, width = image.shape[:2]
+    for x0, y0, x1, y1 in words.boxes:
+        blocks[
+            max(0, int(y0 * height) // BLOCK) : int(y1 * height) // BLOCK + 1,
+            max(0, int(x0 * width) // BLOCK - 1) : int(x1 * width) // BLOCK + 2,
+        ] = False
+    if not _runs(blocks):
+        return []
+    lines = _runs(blocks & _flat(image))
+    scale = np.array([BLOCK / width, BLOCK / height] * 2)
+    return [
+        (float(x0), float(y0), float(x1), float(y1))
+        for x0, y0, x1, y1 in (
+            np.clip((np.array(part) + _AROUND) * scale, 0, 1)
+            for part, count in _grouped(lines)
+            if count >= _LINES
+        )
+    ]
+
+
+def _runs(blocks: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
+    """Blocks side by side that are as many as a line of text has: x0, y0, x1, y1 in blocks."""
+    edges = np.diff(np.pad(blocks, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, begins = np.nonzero(edges == 1)
+    _, ends = np.nonzero(edges == -1)
+    return [
+        (int(a), int(row), int(b), int(row) + 1)
+        for row, a, b in zip(rows, begins, ends, strict=True)
+        if b - a >= _LINE_BLOCKS
+    ]
+
+
+def _flat(image: Image) -> NDArray[np.bool_]:
+    """Which blocks consist of two tones, ink and paper, for the most part."""
+    tones = grey(image)
+    rows, columns = tones.shape[0] // BLOCK, tones.shape[1] // BLOCK
+    cut = tones[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
+    low = cut.min(axis=(1, 3), keepdims=True)
+    high = cut.max(axis=(1, 3), keepdims=True)
+    flat: NDArray[np.bool_] = (
+        np.maximum((cut - low < _FLAT).mean(axis=(1, 3)), (high - cut < _FLAT).mean(axis=(1, 3)))
+        >= _FLAT_SHARE
+    )
+    return flat
+
+
+def _grouped(
+    lines: list[tuple[int, int, int, int]],
+) -> list[tuple[tuple[int, int, int, int], int]]:
+    """Lines (in blocks) within four rows of each other, put together: the box around them, and
+    how many they are."""
+    groups: list[tuple[tuple[int, int, int, int], int]] = []
+    for line in lines:
+        box, count = line, 1
+        apart = []
+        for other, n in groups:
+            near = (
+                other[3] + 4 >= box[1]
+                and other[1] - 4 <= box[3]
+                and other[2] + 4 >= box[0]
+                and other[0] - 4 <= box[2]
+            )
+            if near:
+                box = (
+                    min(box[0], other[0]),
+                    min(box[1], other[1]),
+                    max(box[2], other[2]),
+                    max(box[3], other[3]),
+                )
+                count += n
+            else:
+                apart.append((other, n))
+        groups = [*apart, (box, count)]
+    return groups
