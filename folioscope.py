@@ -18,6 +18,7 @@ import typer
 
 from eval.bench_cli import app as bench_app
 from eval.cli import app as eval_app
+from eval.cli_tune import tune
 from indexing.cli import app as index_app
 from indexing.cli_demo import demo
 from indexing.cli_search import search
@@ -58,6 +59,7 @@ app.command("search")(search)
 app.add_typer(eval_app, name="eval")
 app.command("demo")(demo)
 app.add_typer(bench_app, name="bench")
+app.command("tune")(tune)
 app.command("ask")(ask)
 app.add_typer(receipt_app, name="receipt")
 app.command("serve")(serve)

@@ -44,13 +44,20 @@ def maxsim(
     tokens: Annotated[int, typer.Option(min=1, help="Vectors of the question.")] = 20,
     dim: Annotated[int, typer.Option(min=1, help="Components a vector.")] = 128,
     repeats: Annotated[int, typer.Option(min=1, help="Times each kernel runs.")] = 25,
+    peers: Annotated[
+        Path | None,
+        typer.Option(help="A Python with maxsim-cpu, colpali-engine...: times these as well."),
+    ] = None,
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Late-interaction kernels: how fast pages are scored exactly, on one thread."""
+    """Late-interaction kernels: how fast pages are scored exactly, on one thread.
+
+    Example:  folioscope bench maxsim --peers peers/bin/python
+    """
     from eval.bench_maxsim import measure_maxsim
 
-    _show(measure_maxsim(pages, patches, tokens, dim, repeats), out, as_json)
+    _show(measure_maxsim(pages, patches, tokens, dim, repeats, peers), out, as_json)
 
 
 @app.command()

@@ -242,6 +242,60 @@ def compact(index: IndexOption, as_json: JsonOption = False) -> None:
     console.print(f"{size(done['bytes_before'])} before, {size(done['bytes_after'])} after")
 
 
+@app.command()
+def plan(
+    pages: Annotated[int, typer.Option(min=1, help="Pages there will be.")],
+    encoder: Annotated[str, typer.Option(help="Which encoder makes the vectors.")] = "text",
+    patches: Annotated[
+        int | None, typer.Option(min=1, help="Vectors a page, if you know better.")
+    ] = None,
+    compression: Annotated[
+        list[str] | None, typer.Option(help="Only these settings; several times.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict disk, memory, build time and latency for every compression.
+
+    Measures this machine for a few seconds. `folioscope tune` tells what a setting finds.
+
+    Example:  folioscope index plan --pages 1000000 --encoder text
+    """
+    from rich import box
+    from rich.table import Table
+
+    from indexing.plan import plan as predict
+
+    with notes.status("measuring"):
+        found = predict(pages, encoder, patches=patches, names=compression or ())
+    if as_json:
+        print_json(found)
+        return
+    table = Table(box=box.MARKDOWN)
+    columns = ("compression", "patch KB a page", "disk GB", "memory MB", "build h", "question ms")
+    for column in (*columns, "of it rerank ms"):
+        table.add_column(column, justify="left" if column == "compression" else "right")
+    for row in found.settings:
+        table.add_row(
+            row.setting,
+            f"{row.patch_bytes_a_page / 1024:,.1f}",
+            f"{row.disk_gb:,.2f}",
+            f"{row.memory_mb:,.0f}",
+            "?" if row.build_hours is None else f"{row.build_hours:,.2f}",
+            f"{row.question_ms:.0f}",
+            f"{row.rerank_ms:.1f}",
+        )
+    console.print(table)
+    console.print(
+        f"{found.pages:,} pages of {found.patches} vectors of {found.dim} ({found.encoder}); "
+        f"coarse index {found.coarse_kind}"
+        + (f"; {found.encoder_pages_s:.1f} pages/s to encode" if found.encoder_pages_s else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
+    if found.note:
+        notes.print(found.note, markup=False, highlight=False, soft_wrap=True)
+
+
 def _open(index: Path) -> Index:
     from indexing.index import Index
 

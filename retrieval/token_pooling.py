@@ -15,6 +15,8 @@ Text is pooled within runs of neighbouring words, so that a vector still belongs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,33 +33,46 @@ def pool_tokens(vectors: FloatArray, factor: int, run: int) -> tuple[FloatArray,
     leaves ``ceil(len / factor)``. Clusters are in the order of their first members, runs in
     theirs. Returns ``[m, d] float32`` and ``[n] int32``.
     """
+    return pool_by(vectors, (factor,), run)[factor]
+
+
+def pool_by(
+    vectors: FloatArray, factors: Sequence[int], run: int
+) -> dict[int, tuple[FloatArray, NDArray[np.int32]]]:
+    """``pool_tokens`` by several factors for little more than one: they cut one tree."""
     vectors = np.ascontiguousarray(vectors, np.float32)
     n = len(vectors)
-    member_of = np.zeros(n, np.int32)
-    m = 0
+    member_of = {factor: np.zeros(n, np.int32) for factor in factors}
+    left = dict.fromkeys(factors, 0)
     for begin in range(0, n, run or max(n, 1)):
         part = vectors[begin : begin + (run or n)]
-        labels = ward(part, -(-len(part) // factor))
-        member_of[begin : begin + len(part)] = labels + m
-        m += int(labels.max()) + 1
+        tree = _tree(part)
+        for factor in factors:
+            labels = _cut(tree, len(part), -(-len(part) // factor))
+            member_of[factor][begin : begin + len(part)] = labels + left[factor]
+            left[factor] += int(labels.max()) + 1
+    return {factor: (_means(vectors, m, left[factor]), m) for factor, m in member_of.items()}
+
+
+def _means(vectors: FloatArray, member_of: NDArray[np.int32], m: int) -> FloatArray:
     sums = np.zeros((m, vectors.shape[1]), np.float32)
     np.add.at(sums, member_of, vectors)
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     # Opposite vectors cancel out; what they had in common is nothing.
-    pooled: FloatArray = np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 1e-6)
-    return pooled, member_of
+    unit: FloatArray = np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 1e-6)
+    return unit
 
 
 def ward(vectors: FloatArray, clusters: int) -> NDArray[np.int32]:
-    """Labels ``[n] int32`` of at most ``clusters`` clusters, numbered by their first members.
+    """Labels ``[n] int32`` of at most ``clusters`` clusters, numbered by their first members."""
+    return _cut(_tree(vectors), len(vectors), clusters)
 
-    Chains of nearest neighbours (Murtagh 1983) end in pairs that any order of merging would
-    join, so that the tree is found in O(n^2) rather than O(n^3).
-    """
-    n = len(vectors)
-    if n <= clusters:
-        return np.arange(n, dtype=np.int32)
-    merges = sorted(_merges(np.asarray(vectors, np.float64)), key=lambda merge: merge[0])
+
+_Merge = tuple[float, int, int]
+
+
+def _cut(tree: Sequence[_Merge], n: int, clusters: int) -> NDArray[np.int32]:
+    """The labels that are left when only the cheapest merges are done."""
     parent = list(range(n))
 
     def root(i: int) -> int:
@@ -66,7 +81,7 @@ def ward(vectors: FloatArray, clusters: int) -> NDArray[np.int32]:
             i = parent[i]
         return i
 
-    for _, a, b in merges[: n - clusters]:
+    for _, a, b in tree[: max(0, n - clusters)]:
         parent[root(a)] = root(b)
     roots = np.array([root(i) for i in range(n)])
     _, first, label = np.unique(roots, return_index=True, return_inverse=True)
@@ -74,15 +89,20 @@ def ward(vectors: FloatArray, clusters: int) -> NDArray[np.int32]:
     return rank[label].astype(np.int32)
 
 
-def _merges(vectors: NDArray[np.float64]) -> list[tuple[float, int, int]]:
-    """The n - 1 merges of the tree: their cost, and a vector of each of the two sides."""
+def _tree(vectors: FloatArray) -> list[_Merge]:
+    """The n - 1 merges, cheapest first: cost, and a vector of each of the two sides.
+
+    Chains of nearest neighbours (Murtagh 1983) end in pairs that any order of merging would
+    join, so that the tree is found in O(n^2) rather than O(n^3).
+    """
+    vectors = np.asarray(vectors, np.float64)
     n = len(vectors)
     squares = (vectors**2).sum(axis=1)
     cost = squares[:, None] + squares - 2 * vectors @ vectors.T
     np.fill_diagonal(cost, np.inf)
     size = np.ones(n)
     alive = np.ones(n, bool)
-    merges: list[tuple[float, int, int]] = []
+    merges: list[_Merge] = []
     chain: list[int] = []
     while len(merges) < n - 1:
         if not chain:
@@ -106,4 +126,4 @@ def _merges(vectors: NDArray[np.float64]) -> list[tuple[float, int, int]]:
         joint[b] = np.inf
         cost[b] = cost[:, b] = joint
         cost[a] = cost[:, a] = np.inf
-    return merges
+    return sorted(merges, key=lambda merge: merge[0])

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from eval.bench_cli import app
 from retrieval.errors import FolioscopeError, InputError, ServiceError
+from retrieval.maxsim import levels
 from tests.indexing.pdfs import write_books
 
 
@@ -33,11 +34,24 @@ def test_kernels_and_what_a_result_says(tmp_path: Path) -> None:
     assert kept["rows"] == found["rows"] and kept["facts"] == found["facts"]
     assert {"cpu", "cores", "memory_gb", "versions", "threads"} <= set(found["machine"])
     assert found["date"].startswith("20") and found["benchmark"] == "maxsim"
-    errors = {row["kernel"]: row["largest_error"] for row in found["rows"]}
-    assert errors["numpy, float32"] == 0 and max(errors.values()) < 0.02
-    # Codes are the only difference, so every kernel over them is off by the same.
-    codes = [error for kernel, error in errors.items() if "int8" in kernel]
-    assert max(codes) - min(codes) < 5e-3
+    rows = {row["kernel"]: row for row in found["rows"]}
+    assert set(rows) == {
+        f"{level}, {kind}" for level in levels() for kind in ("int8", "fp16", "fp32", "binary")
+    }
+    for name, row in rows.items():
+        most = {"int8": 0.02, "fp16": 1e-3, "fp32": 1e-5, "binary": 0.6}[name.split(", ")[1]]
+        assert row["largest_error"] <= most and row["gb_s"] > 0 and row["gflop_s"] > 0
+    assert {"peak_read_gb_s", "int8_a_second_2_at_once"} <= set(found["facts"])
+
+
+def test_peers_of_the_kernels_that_are_not_there(tmp_path: Path) -> None:
+    error = fails("maxsim", "--pages", "2", "--patches", "8", "--peers", tmp_path / "python")
+    assert isinstance(error, InputError) and "name a Python" in str(error)
+    bare = tmp_path / "bare"
+    bare.write_text("#!/bin/sh\nread line\necho '{}'\n")
+    bare.chmod(0o755)
+    error = fails("maxsim", "--pages", "2", "--patches", "8", "--peers", bare)
+    assert isinstance(error, InputError) and "has neither maxsim-cpu nor colpali" in str(error)
 
 
 def test_coarse_types() -> None:

@@ -1,0 +1,61 @@
+"""``folioscope tune``: every setting measured on one collection, and what is recommended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from eval.tune import SETTINGS, recommend
+from eval.tune import tune as measure
+from folioscope import app
+from indexing.index import Index
+from retrieval.errors import InputError
+from tests.retrieval.search_samples import TopicEncoder
+
+
+def test_every_setting_with_questions(collection: Path, dataset: Path) -> None:
+    found = measure(collection, dataset)
+    rows = {row["setting"]: row for row in found.rows}
+    assert tuple(rows) == SETTINGS
+    whole = rows["fp32"]
+    assert whole["top_10_places_as_fp32"] == 1.0 and whole["p"] is None
+    assert rows["int8"]["bytes_a_page"] * 4 == whole["bytes_a_page"]
+    assert rows["binary"]["bytes_a_page"] == whole["bytes_a_page"] // 32
+    assert rows["int8+pool4"]["bytes_a_page"] < rows["int8+pool2"]["bytes_a_page"]
+    # The same numbers by numpy and by the kernel; equal pages may change places.
+    assert rows["fp16"]["nDCG@5"] == pytest.approx(whole["nDCG@5"], abs=0.1)
+    assert found.facts["recommended"] in rows and found.facts["pages"] == 47
+
+
+def test_without_questions_by_command(collection: Path) -> None:
+    arguments = ["tune", "-i", str(collection), "--pages", "20", "--setting", "binary", "--json"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert [row["setting"] for row in found["rows"]] == ["fp32", "binary"]
+    assert found["facts"]["of"] == "sampled words" and found["facts"]["pages"] == 20
+
+
+def test_the_smallest_that_loses_nothing_is_recommended() -> None:
+    def row(setting: str, size: int, ndcg: float, p: float | None) -> dict[str, Any]:
+        return {"setting": setting, "bytes_a_page": size, "nDCG@5": ndcg, "p": p}
+
+    rows = [row("fp32", 400, 0.8, None), row("int8", 100, 0.799, 0.9), row("binary", 12, 0.7, 0.3)]
+    assert recommend(rows)[0] == "int8" and "binary, has 0.700" in recommend(rows)[1]
+    # A small loss that is certain is one, too.
+    assert recommend([*rows[:1], row("int8", 100, 0.795, 0.01)])[0] == "fp32"
+
+
+def test_what_cannot_be_tuned(collection: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown compression 'zip'"):
+        measure(collection, names=["zip"])
+    from indexing.build import BuildSettings
+
+    settings = BuildSettings(compression="binary")
+    Index.create(tmp_path / "index", encoder=TopicEncoder(), settings=settings)
+    with pytest.raises(InputError, match="are binary already"):
+        measure(tmp_path / "index")
