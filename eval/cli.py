@@ -203,10 +203,11 @@ def curves(
     language: Annotated[str | None, typer.Option(help="Only questions in this language.")] = None,
     scope: Annotated[str | None, typer.Option(help="Ask them all so: corpus or doc.")] = None,
     half: Annotated[str | None, typer.Option(help="dev or test: half of the documents.")] = None,
-    compression: Annotated[bool, typer.Option(help="Also compare codecs of patches.")] = True,
+    compression: Annotated[bool, typer.Option(help="Also compare compressions.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """What two stages find, lose and take on your questions, by number of candidates and by codec.
+    """What two stages find, lose and take on your questions, by number of candidates and by
+    compression.
 
     Exhaustive search is the yardstick, so a large index takes a while: a second a question and
     4,000 pages.

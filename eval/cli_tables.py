@@ -81,9 +81,9 @@ def print_curves(curves: dict[str, Any]) -> None:
             }
         )
     table("Quality and time by candidates", costs)
-    codecs = [
+    compressed = [
         {name: value for name, value in row.items() if name != "intervals"}
         for row in curves["compression"]
     ]
-    if codecs:
-        table("Patches in fewer bytes", codecs)
+    if compressed:
+        table("Patches in fewer bytes", compressed)

@@ -184,6 +184,7 @@ def build_collection(
         "intake": settings.intake.model_dump(mode="json", exclude={"workers"}),
         "pooling": None if settings.pooling is None else asdict(settings.pooling),
         "coarse": settings.coarse,
+        "compression": settings.compression,
     }
     key = hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
     where = index or home / f"index-{file_stem(loaded.id)}-{key}"

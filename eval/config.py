@@ -28,13 +28,16 @@ class BuildConfig(BaseModel):
     pooling: Literal["kmeans", "strips", "mean"] | None = None
     page_vectors: int | None = Field(default=None, ge=1, le=64)
     coarse: str | None = None
+    compression: str | None = None
 
     def settings(self) -> BuildSettings:
         """The same, as the build wants it."""
         pool = None
         if self.pooling or self.page_vectors:
             pool = PoolSettings(self.pooling or "kmeans", self.page_vectors or 16)
-        return BuildSettings(intake=self.intake, pooling=pool, coarse=self.coarse)
+        return BuildSettings(
+            intake=self.intake, pooling=pool, coarse=self.coarse, compression=self.compression
+        )
 
 
 class EvalConfig(BaseModel):

@@ -139,7 +139,7 @@ def _compression(curves: Mapping[str, Any]) -> Section:
             "nDCG@10",
             kilobytes,
             [row["nDCG@10"] for row in rows],
-            notes=[row["codec"] for row in rows],
+            notes=[row["compression"] for row in rows],
         ),
     ]
     return Section(

@@ -4,8 +4,8 @@ Three curves. **Stage one**: which share of the best ten pages by exhaustive sea
 exhaustive MaxSim alone, and of the pages that answer is among the first k that stage one hands on;
 and the same by page vectors alone. **Candidates**: quality and time of the whole search as k
 grows, against exhaustive search, whose difference is the two-stage loss. **Compression**:
-quality, and agreement with the index as it is, when the patches of the candidates are kept in
-fewer bytes.
+quality, and agreement with the index as it is, when the candidates' patches are kept as
+``folioscope index build --compression`` would keep them.
 
 Everything is asked through ``Index.search``, as a user would; times are those of searches for
 ten pages, one after the other.
@@ -13,6 +13,7 @@ ten pages, one after the other.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -20,21 +21,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from eval.codecs import Codec, codecs
 from eval.config import with_candidates
 from eval.datasets import Page, Question
 from eval.measures import interval, per_question
 from eval.runs import Answered, Run
 from indexing.index import Index
+from retrieval.compression import CompressedPage, Compression
 from retrieval.errors import InputError
 from retrieval.passages import best_passage
 from retrieval.ranking import RankingWeights
 from retrieval.search import SearchMode, SearchSettings
 from retrieval.store import RaggedPatches, Store
+from retrieval.token_pooling import TEXT_RUN
 from retrieval.types import FloatArray, Hit, QueryEmbedding
 
 KS = (10, 20, 50, 100, 200)
+# What the compression curve compares, and on how many questions at most: to pool a page's vectors
+# takes longer than to score them.
+COMPRESSIONS = (
+    "fp16",
+    "int8",
+    "int8+pool2",
+    "int8+pool3",
+    "int8+pool5",
+    "binary",
+    "binary+pool2",
+    "binary+pool3",
+)
+_RECOMPRESSED = 40
 _BEST = 10
 _QUALITY = ("nDCG@5", "nDCG@10")
 _PERCENTILES = (50, 95, 99)
@@ -207,20 +223,40 @@ def _latency(times: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
 
 @dataclass(slots=True)
 class _Kept:
-    """What one codec gave, over all questions."""
+    """What one compression gave, over all questions, and the pages it was applied to, by id."""
 
+    setting: Compression
     ranked: dict[str, list[Page]] = field(default_factory=dict)
     same: list[float] = field(default_factory=list)
-    bytes: list[float] = field(default_factory=list)
+    scoring_ms: list[float] = field(default_factory=list)
+    pages: dict[int, CompressedPage] = field(default_factory=dict)
+
+    def row(self, questions: Sequence[Question]) -> dict[str, Any]:
+        """One row of the curve."""
+        asked = [question for question in questions if question.qid in self.ranked]
+        sizes = [page.codes.nbytes for page in self.pages.values()]
+        return {
+            "compression": self.setting.name,
+            "bytes_a_page": round(float(np.mean(sizes)), 1),
+            "same_top10": float(np.mean(self.same)),
+            **_summary(_quality(asked, self.ranked)),
+            "scoring_ms": round(float(np.median(self.scoring_ms)), 3),
+            "questions": len(asked),
+        }
 
 
 def _compression(setup: Setup, questions: Sequence[Question], tell: Say) -> list[dict[str, Any]]:
-    """Each codec's order of the same candidates: other lanes count as they did."""
+    """The same candidates in the order that each compression gives; other lanes count as they
+    did. Nothing where the index itself is coarser than what would be compared with it."""
     settings = SearchSettings()
-    kept = {name: _Kept() for name in codecs()}
+    asked = sample(questions, _RECOMPRESSED)
+    kept = [_Kept(Compression.parse(name)) for name in COMPRESSIONS]
     with Index.open(setup.index, search=settings) as index, Store.open(setup.index) as store:
-        for number, question in enumerate(questions, 1):
-            tell(f"compression: {number} of {len(questions)}")
+        if store.compression.factor > 1 or store.compression.kind == "binary":
+            return []
+        picture = "image" in index.encoder.reads
+        for number, question in enumerate(asked, 1):
+            tell(f"compression: {number} of {len(asked)}")
             hits, _ = setup.search(index, question, settings.candidates.candidates)
             hits = tuple(hit for hit in hits if "late" in hit.scores)
             if not hits:
@@ -229,49 +265,41 @@ def _compression(setup: Setup, questions: Sequence[Question], tell: Say) -> list
             ids = np.array([hit.page_id for hit in hits], np.int64)
             pages = store.fetch_patches(store.pages.offsets_of(ids))
             best = {hit.page_id for hit in hits[:_BEST]}
-            # All that a codec does not change: the other lanes, and late interaction's zero point.
+            # What compression does not change.
             others = np.array([hit.score - hit.scores["late"] for hit in hits], np.float32)
-            for name, codec in codecs().items():
-                late, sizes = _rescored(query, pages, codec, settings)
+            for row in kept:
+                late = _rescored(query, ids, pages, row, settings, picture)
                 order = np.lexsort((ids, -(others + late)))
                 ranked = [hits[i] for i in order]
-                row = kept[name]
                 row.ranked[question.qid] = [setup.page(hit) for hit in ranked]
                 row.same.append(len(best & {h.page_id for h in ranked[:_BEST]}) / len(best))
-                row.bytes.extend(sizes)
-    return [
-        {
-            "codec": name,
-            "bytes_a_page": round(float(np.mean(row.bytes)), 1),
-            "same_top10": float(np.mean(row.same)),
-            **_summary(_quality(questions, row.ranked)),
-        }
-        for name, row in kept.items()
-        if row.same
-    ]
+    return [row.row(asked) for row in kept if row.same]
 
 
 def _rescored(
-    query: QueryEmbedding, pages: RaggedPatches, codec: Codec, settings: SearchSettings
-) -> tuple[FloatArray, list[float]]:
-    """Late interaction of every page with its vectors as the codec keeps them, ``[n] float32``,
-    and bytes of each page. A window holds as many words whatever was merged."""
-    parts: list[FloatArray] = []
-    sizes: list[float] = []
-    for i in range(len(pages.scales)):
-        codes = pages.codes[pages.starts[i] : pages.starts[i + 1]]
-        vectors, size = codec.apply(codes.astype(np.float32) * np.float32(pages.scales[i]))
-        parts.append(vectors)
-        sizes.append(float(size))
-    starts = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
-    stride = max(1, settings.passage_stride // codec.merged)
+    query: QueryEmbedding,
+    ids: NDArray[np.int64],
+    pages: RaggedPatches,
+    kept: _Kept,
+    settings: SearchSettings,
+    picture: bool,
+) -> FloatArray:
+    """Late interaction of every page with its vectors as ``kept`` has them, ``[n] float32``."""
+    for i, page_id in enumerate(ids.tolist()):
+        if page_id not in kept.pages:
+            codes = pages.codes[pages.starts[i] : pages.starts[i + 1]]
+            vectors = codes.astype(np.float32) * np.float32(pages.scales[i])
+            run = 0 if picture else TEXT_RUN
+            kept.pages[page_id] = kept.setting.compress(vectors, run)
+    found = [kept.pages[page_id] for page_id in ids.tolist()]
+    starts = np.cumsum([0, *(len(page.codes) for page in found)]).astype(np.int64)
+    passage = 0 if picture else settings.passage
+    window, stride = kept.setting.window(passage, settings.passage_stride)
+    codes = np.concatenate([page.codes for page in found])
+    scales = np.array([page.scale for page in found], np.float32)
+    began = time.perf_counter()
     late = best_passage(
-        query.vectors,
-        query.weights,
-        np.concatenate(parts),
-        starts,
-        np.ones(len(parts), np.float32),
-        window=stride * (settings.passage // settings.passage_stride),
-        stride=stride,
+        query.vectors, query.weights, codes, starts, scales, window=window, stride=stride
     )
-    return np.where(np.isfinite(late), late, 0).astype(np.float32), sizes
+    kept.scoring_ms.append((time.perf_counter() - began) * 1000)
+    return np.where(np.isfinite(late), late, 0).astype(np.float32)

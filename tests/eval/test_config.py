@@ -19,6 +19,7 @@ kind = ["table", "chart"]
 [build]
 pooling = "strips"
 page_vectors = 8
+compression = "binary"
 [build.intake]
 ocr = "off"
 """
@@ -31,6 +32,7 @@ kind: [table, chart]
 build:
   pooling: strips
   page_vectors: 8
+  compression: binary
   intake: {ocr: "off"}
 """
 
@@ -47,6 +49,7 @@ def test_a_file_says_everything_a_run_is(tmp_path: Path, name: str, text: str) -
     assert config.search().candidates.candidates == 40
     build = config.build.settings()
     assert build.pooling is not None
+    assert build.compression == "binary"
     assert (build.pooling.method, build.pooling.vectors, build.intake.ocr) == ("strips", 8, "off")
 
 
