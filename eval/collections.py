@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.datasets import Question, read_questions
+from eval.tables import SUFFIXES
 from eval.vidore import ImageDataSet, find_image_data_set
 from indexing.build import BuildReport, BuildSettings, Progress
 from indexing.index import Index
@@ -112,7 +113,8 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, repo_type="dataset"))
+        tables = [f"*{suffix}" for suffix in SUFFIXES]
+        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=tables))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         said = str(error).splitlines()[0]
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,14 @@ def _stage_one(curves: Mapping[str, Any]) -> Section:
             ks,
             [row["vectors_maxsim_top10"] for row in rows],
             dashed=True,
+            like=1,
         ),
         Line(
-            "answering, vectors alone", ks, [row["vectors_answering"] for row in rows], dashed=True
+            "answering, vectors alone",
+            ks,
+            [row["vectors_answering"] for row in rows],
+            dashed=True,
+            like=2,
         ),
     ]
     return Section(
@@ -94,8 +100,8 @@ def _quality(curves: Mapping[str, Any]) -> Section:
     fastest = min(row["latency_ms"]["total"]["p50"] for row in rows)
     slowest = max(row["latency_ms"]["total"]["p50"] for row in rows)
     lines += [
-        Line(f"{name} exhaustive", [fastest, slowest], [exact[name]] * 2, dashed=True)
-        for name in ("nDCG@10", "nDCG@5")
+        Line(f"{name} exhaustive", [fastest, slowest], [exact[name]] * 2, dashed=True, like=like)
+        for like, name in enumerate(("nDCG@10", "nDCG@5"))
     ]
     return Section(
         "quality",
@@ -133,6 +139,7 @@ def _loss(curves: Mapping[str, Any]) -> Section:
 def _compression(curves: Mapping[str, Any]) -> Section:
     rows = sorted(curves["compression"], key=lambda row: row["bytes_a_page"])
     kilobytes = [row["bytes_a_page"] / 1000 for row in rows]
+    least = min(min(row["same_top10"], row["nDCG@10"]) for row in rows)
     lines = [
         Line("same top ten", kilobytes, [row["same_top10"] for row in rows]),
         Line(
@@ -150,7 +157,7 @@ def _compression(curves: Mapping[str, Any]) -> Section:
             "kilobytes of patch vectors a page",
             "",
             x_log=True,
-            y_range=(0, 1.05),
+            y_range=(max(0.0, floor(least * 10 - 1) / 10), 1.05),
             points=True,
             size=(6.4, 3.8),
         ),

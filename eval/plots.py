@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil, floor, log10
 from typing import Any
 
 # Stand-in -> (CSS variable, light, dark). The series are told apart by lightness as well.
@@ -34,7 +35,7 @@ _MARKERS = ("o", "s", "D", "^", "v", "P")
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of a plot. ``low`` and ``high`` bound a band around it, empty for none; ``notes``
-    are written at its points."""
+    are written at its points. ``like`` gives it the colour of another line, by position."""
 
     name: str
     x: Sequence[float]
@@ -43,6 +44,7 @@ class Line:
     high: Sequence[float] = ()
     notes: Sequence[str] = ()
     dashed: bool = False
+    like: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ def line_plot(
     """Lines with points, or with ``points`` no lines between them, as an ``<svg>`` element."""
     with _figure(size) as (figure, axes):
         for number, line in enumerate(lines):
-            colour = SERIES[number % len(SERIES)]
+            like = number if line.like is None else line.like
+            colour = SERIES[like % len(SERIES)]
             few = len(line.x) <= 14
             axes.plot(
                 line.x,
@@ -102,11 +105,9 @@ def line_plot(
             axes.set_xticks(list(x_ticks), [f"{x:g}" for x in x_ticks])
             axes.minorticks_off()
         elif x_log:
-            from matplotlib.ticker import ScalarFormatter
-
-            axes.xaxis.set_major_formatter(ScalarFormatter())
-            axes.xaxis.set_minor_formatter(ScalarFormatter())
-            axes.tick_params(axis="x", which="minor", labelsize=8)
+            marks = _decades(*axes.get_xlim())
+            axes.set_xticks(marks, [f"{x:g}" for x in marks])
+            axes.minorticks_off()
         if y_range is not None:
             axes.set_ylim(*y_range)
         _label(axes, x_label, y_label)
@@ -191,6 +192,17 @@ def _figure(size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
     with rc_context(style):
         figure = Figure(figsize=size)
         yield figure, figure.subplots()
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Round numbers within a range, 1, 2, 5 and their tenfolds; closer ones if few fit."""
+    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        exponents = range(floor(log10(low)), ceil(log10(high)) + 1)
+        marks = [m * 10.0**e for e in exponents for m in steps]
+        kept = [x for x in marks if low <= x <= high]
+        if len(kept) > 2:
+            break
+    return kept
 
 
 def _label(axes: Any, x_label: str, y_label: str) -> None:

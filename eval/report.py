@@ -113,6 +113,8 @@ def render(
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    if curves is not None and curves.get("format") != "folioscope-curves/1":
+        raise InputError("--curves wants the curves.json of `folioscope eval curves`")
     environment.filters["amount"] = _amount
     environment.filters["called"] = _called
     template = files("eval").joinpath("report.html").read_text("utf-8")
@@ -124,6 +126,7 @@ def render(
         others=others,
         measures=MEASURES,
         sections=sections(shown),
+        curves=curves,
         curve_sections=curve_sections(curves) if curves else [],
         missed=missed,
         facts=_facts(first),

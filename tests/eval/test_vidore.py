@@ -63,6 +63,40 @@ def test_what_v3_adds(tmp_path: Path) -> None:
     assert page.metadata == {"doc_id": "isle-almanac", "page_number_in_doc": 0}
 
 
+def test_pages_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
+    """A page is there before the next file has been opened: nothing is read ahead."""
+    root = write_v3(tmp_path / "set")
+    (root / "corpus" / "test-00001-of-00002.parquet").write_bytes(b"PAR1 not a table PAR1")
+    images = open_data_set(str(root)).images
+    assert images is not None
+    pages = images.pages()
+    assert [next(pages).id, next(pages).id] == ["0", "1"]
+    with pytest.raises(InputError, match="test-00001-of-00002"):
+        next(pages)
+
+
+def test_a_data_set_by_its_hub_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    root = write_v2(tmp_path / "set")
+    asked: list[str] = []
+
+    def fetch(name: str, **_: object) -> str:
+        asked.append(name)
+        return str(root)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    assert len(open_data_set("vidore:vidore/esg_reports_v2").questions) == len(QUERIES)
+    assert asked == ["vidore/esg_reports_v2"]
+
+    def fail(name: str, **_: object) -> str:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(InputError, match=r"cannot be fetched from the hub \(no route to host\)"):
+        open_data_set("vidore:vidore/esg_reports_v2")
+
+
 def test_languages_and_the_split(tmp_path: Path) -> None:
     v2 = open_data_set(str(write_v2(tmp_path / "v2")))
     assert [q.language for q in v2.questions] == ["english", "french", "english"]
