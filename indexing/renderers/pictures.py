@@ -65,7 +65,8 @@ class PictureDocument:
     def _open(self) -> Any:
         if "HEIF" in self._formats:
             _learn_heif(self._path)
-        Pillow.MAX_IMAGE_PIXELS = self._most * 1_000_000
+        # Pillow refuses from twice this on, also frames that grow beyond the first one.
+        Pillow.MAX_IMAGE_PIXELS = self._most * 500_000
         with opening(self._path, "the picture"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

@@ -160,7 +160,7 @@ class RecordingDocument:
         kept = len(self._kept.times)
         return (
             f"{clock(self._facts.seconds)} of video: {frames:,} frames or {_count(tokens)} tokens "
-            f"at {rate:g} frames a second; kept {kept:,} frame{'s' * (kept != 1)}, "
+            f"at {rate:.2g} frames a second; kept {kept:,} frame{'s' * (kept != 1)}, "
             f"{_count(kept * tokens // frames)} tokens"
         )
 

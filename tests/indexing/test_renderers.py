@@ -357,6 +357,21 @@ def test_a_phone_s_picture_is_read_upright(tmp_path: Path) -> None:
     assert np.abs(np.array(samples.ink(image)) - samples.ink(expected)).max() < 0.02
 
 
+def test_a_frame_that_outgrows_the_limit_costs_only_itself(tmp_path: Path) -> None:
+    first, second = (samples.picture(word, (200, 60)) for word in ("one", "two"))
+    content = samples.saved(first, "GIF", save_all=True, append_images=[second], duration=100)
+    # The last image descriptor says how large the second frame is: 32,767 x 20,000.
+    at = content.rindex(b"\x2c")
+    path = tmp_path / "film.gif"
+    path.write_bytes(content[: at + 5] + b"\xff\x7f\x20\x4e" + content[at + 9 :])
+    with opened(path) as document:
+        assert (
+            np.abs(document.render(0, 200, 40_000_000).astype(int) - np.asarray(first)).max() < 16
+        )
+        with pytest.raises(Image.DecompressionBombError):
+            document.render(1, 200, 40_000_000)
+
+
 def test_what_is_transparent_is_paper(tmp_path: Path) -> None:
     opaque = samples.picture(mode="L")
     glass = Image.new("RGBA", opaque.size, (0, 0, 0, 0))
