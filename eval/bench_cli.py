@@ -61,6 +61,25 @@ def maxsim(
 
 
 @app.command()
+def gpu(
+    pages: Annotated[int, typer.Option(min=1, help="Pages scored at once.")] = 100,
+    index: Annotated[
+        Path | None, typer.Option("--index", "-i", help="Also read pages of this index.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Times each kernel runs.")] = 20,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Late interaction on a GPU, next to other libraries that are installed: all in one run.
+
+    Example:  folioscope bench gpu --index my-index
+    """
+    from eval.bench_gpu import measure_gpu
+
+    _show(measure_gpu(pages, index, repeats=repeats), out, as_json)
+
+
+@app.command()
 def coarse(
     vectors: Annotated[
         list[int] | None,

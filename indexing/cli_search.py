@@ -28,6 +28,7 @@ def search(
     ] = None,
     mode: Annotated[str, typer.Option(help="two-stage, coarse, exhaustive or bm25.")] = "two-stage",
     explain: Annotated[bool, typer.Option(help="Show what each lane gave.")] = False,
+    device: Annotated[str, typer.Option(help="Reranks on auto, cpu or cuda.")] = "auto",
     images: Annotated[
         Path | None, typer.Option(help="Write a picture of every hit into this folder.")
     ] = None,
@@ -47,9 +48,12 @@ def search(
     from indexing.build import BuildSettings
     from indexing.index import Index
     from indexing.settings import IntakeSettings
+    from retrieval.search import SearchSettings
 
     intake = IntakeSettings(password=password)
-    opened = Index.open(index, settings=BuildSettings(intake=intake))
+    opened = Index.open(
+        index, settings=BuildSettings(intake=intake), search=SearchSettings(device=device)
+    )
     result = opened.search(question, k, filter=filter, doc=doc, mode=mode, explain=explain)  # type: ignore[arg-type]  # checked there
     if not result.hits and not as_json:
         _why_nothing(opened, filter)

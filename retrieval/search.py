@@ -19,10 +19,10 @@ from retrieval.candidates import (
 )
 from retrieval.coarse import CoarseIndex
 from retrieval.context import plain_years
+from retrieval.device import choose_scorer
 from retrieval.encoders.base import PageEncoder
 from retrieval.errors import InputError, StorageError
 from retrieval.maxsim import similarities
-from retrieval.passages import best_passage
 from retrieval.ranking import RankingWeights, order, weights_as_dict
 from retrieval.regions import find_regions
 from retrieval.store import PageRecord, RaggedPatches, Store
@@ -46,11 +46,13 @@ _SNIPPET = 240
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """``passage`` is the window of late interaction in patches, 0 for the whole page."""
+    """``passage`` is the window of late interaction in patches, 0 for the whole page;
+    ``device`` is where it is computed: auto, cpu or cuda."""
 
     passage: int = 128
     passage_stride: int = 32
     regions: int = 5
+    device: str = "auto"
     weights: RankingWeights = field(default_factory=RankingWeights)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
 
@@ -107,6 +109,7 @@ class Searcher:
         self.coarse = coarse
         self.encoder = encoder
         self.settings = settings or SearchSettings()
+        self._scorer = choose_scorer(self.settings.device)
 
     def search(
         self,
@@ -271,7 +274,7 @@ class Searcher:
             clock.lap("coarse")
             patches = store.fetch_patches(offsets)
             clock.lap("fetch")
-            late = self._late(query, patches)
+            late = self._late(query, patches, offsets)
         lanes = lexical.lanes(store, offsets, late)
         fused = lanes.fused(settings.weights)
         best = order(fused, store.pages.page_ids[offsets], k)
@@ -280,25 +283,20 @@ class Searcher:
         clock.lap("rerank")
         return _Ranked(offsets[best], fused[best], shares, kept)
 
-    def _late(self, query: QueryEmbedding, patches: RaggedPatches) -> FloatArray:
+    def _late(self, query: QueryEmbedding, patches: RaggedPatches, offsets: Offsets) -> FloatArray:
         # A picture's patches are no text: their order is a raster's, and a page is one passage.
         passage = 0 if "image" in self.encoder.reads else self.settings.passage
         window, stride = self.store.compression.window(passage, self.settings.passage_stride)
-        return best_passage(
-            query.vectors,
-            query.weights,
-            patches.codes,
-            patches.starts,
-            patches.scales,
-            window=window,
-            stride=stride,
-        )
+        page_ids = self.store.pages.page_ids[offsets]
+        return self._scorer.score(query, patches, page_ids, window=window, stride=stride)
 
     def _scan(self, query: QueryEmbedding, offsets: Offsets) -> FloatArray:
         scores = np.empty(len(offsets), np.float32)
         for start in range(0, len(offsets), _SCAN_PAGES):
             part = offsets[start : start + _SCAN_PAGES]
-            scores[start : start + len(part)] = self._late(query, self.store.fetch_patches(part))
+            scores[start : start + len(part)] = self._late(
+                query, self.store.fetch_patches(part), part
+            )
         return scores
 
     def _hits(

@@ -54,6 +54,24 @@ def test_peers_of_the_kernels_that_are_not_there(tmp_path: Path) -> None:
     assert isinstance(error, InputError) and "has neither maxsim-cpu nor colpali" in str(error)
 
 
+def test_no_gpu_is_said_and_nothing_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eval.bench_gpu.find_spec", lambda name: None)
+    error = fails("gpu")
+    assert isinstance(error, InputError) and "needs torch" in str(error)
+
+
+@pytest.mark.models
+def test_the_gpu_benchmark_on_a_processor(collection: Path) -> None:
+    pytest.importorskip("torch", reason="run `make test-models`")
+    from eval.bench_gpu import measure_gpu
+
+    found = measure_gpu(6, collection, repeats=1, device="cpu", patches=20)
+    rows = {(row["kernel"], row["questions"]): row for row in found.rows}
+    assert {asked for _, asked in rows} == {1, 32}
+    assert rows["fp16, streamed", 32]["top_10_as_float32"] > 0.9
+    assert found.facts["from_disk_rerank_ms"] > 0
+
+
 def test_coarse_types() -> None:
     rows = bench("coarse", "--vectors", "1600", "--questions", "4", "--kind", "flat")["rows"]
     (row,) = rows

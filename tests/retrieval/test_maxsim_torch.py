@@ -1,0 +1,132 @@
+"""Late interaction by torch, on its CPU tensors, against the plain reference; on a GPU if any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.compression import KINDS, Compression
+from retrieval.device import CpuScorer, choose_scorer
+from retrieval.errors import InputError
+from retrieval.maxsim import windowed
+from retrieval.store import RaggedPatches
+from retrieval.types import QueryEmbedding
+
+models = [pytest.mark.models, pytest.mark.timeout(300)]
+
+
+def torch_device(device: str) -> Any:
+    torch = pytest.importorskip("torch", reason="run `make test-models`")
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    from retrieval.maxsim_torch import TorchScorer
+
+    return TorchScorer
+
+
+devices = pytest.mark.parametrize(
+    "device",
+    [pytest.param("cpu", marks=models), pytest.param("cuda", marks=[*models, pytest.mark.gpu])],
+)
+
+
+def problem(seed: int, kind: str, lengths: list[int], dim: int, asked: int) -> Any:
+    rng = np.random.default_rng(seed)
+    pages = [rng.normal(size=(n, dim)).astype(np.float32) for n in lengths]
+    kept = [Compression(kind).compress(page) for page in pages]
+    patches = RaggedPatches(
+        np.concatenate([page.codes for page in kept]),
+        np.cumsum([0, *lengths]).astype(np.int64),
+        np.array([page.scale for page in kept], np.float32),
+    )
+    queries = []
+    for tokens in rng.integers(1, 9, asked):
+        vectors = rng.normal(size=(tokens, dim)).astype(np.float32)
+        weights = rng.uniform(0, 2, tokens).astype(np.float32)
+        queries.append(QueryEmbedding(vectors, ("x",) * tokens, weights))
+    return queries, patches
+
+
+def expected(queries: Any, patches: Any, stride: int, width: int) -> Any:
+    rows = (patches.codes, patches.starts, patches.scales)
+    return np.stack(
+        [windowed(q.vectors, q.weights, *rows, stride, width, level="numpy") for q in queries]
+    )
+
+
+@devices
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(KINDS),
+    lengths=st.lists(st.integers(0, 50), min_size=1, max_size=10),
+    dim=st.sampled_from([1, 8, 13, 128]),
+    asked=st.integers(1, 4),
+    shape=st.sampled_from([(0, 32), (8, 4), (12, 4), (64, 32)]),
+    tile_rows=st.sampled_from([16, 1000]),
+)
+def test_ragged_pages_score_as_by_numpy(
+    device: str,
+    seed: int,
+    kind: str,
+    lengths: list[int],
+    dim: int,
+    asked: int,
+    shape: tuple[int, int],
+    tile_rows: int,
+) -> None:
+    scorer = torch_device(device)(device, tile_rows=tile_rows)
+    queries, patches = problem(seed, kind, lengths, dim, asked)
+    window, stride = shape
+    found = scorer.score_many(queries, patches, window=window, stride=stride)
+    wanted = expected(queries, patches, stride if window else 0, max(1, window // stride))
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
+    rough = 2e-3 if device == "cuda" else 2e-5
+    size = max(float(q.weights @ np.linalg.norm(q.vectors, axis=1)) for q in queries)
+    full = np.isfinite(wanted)
+    np.testing.assert_allclose(found[full], wanted[full], atol=rough * size * np.sqrt(dim) * 3)
+
+
+@devices
+def test_pages_stay_on_the_device_up_to_a_budget(device: str) -> None:
+    queries, patches = problem(1, "int8", [10, 20, 30, 0], 16, 2)
+    scorer = torch_device(device)(device, cache_bytes=800)
+    ids = np.array([7, 8, 9, 10])
+    first = scorer.score_many(queries, patches, ids)
+    # 10 + 20 + 30 rows of 16 bytes are 960: the page used longest ago went.
+    assert scorer.cached_bytes == (20 + 30) * 16
+    np.testing.assert_array_equal(scorer.score_many(queries, patches, ids), first)
+    assert scorer.cached_bytes <= 800
+    # What is kept is scored, whatever the host holds now: the ids say that it is the same.
+    empty = RaggedPatches(np.zeros_like(patches.codes), patches.starts, patches.scales)
+    kept = scorer.score_many(queries, empty, ids)
+    assert (kept[:, 1:3] == first[:, 1:3]).any() and not np.array_equal(kept, first)
+    np.testing.assert_array_equal(
+        torch_device(device)(device, cache_bytes=0).score_many(queries, patches, ids), first
+    )
+
+
+@devices
+def test_a_question_without_tokens_and_no_pages(device: str) -> None:
+    scorer = torch_device(device)(device)
+    queries, patches = problem(2, "fp16", [3, 0], 8, 1)
+    nothing = QueryEmbedding(np.zeros((0, 8), np.float32), (), np.zeros(0, np.float32))
+    assert scorer.score_many([nothing], patches).tolist() == [[0.0, -np.inf]]
+    none = RaggedPatches(np.zeros((0, 8), np.float16), np.zeros(1, np.int64), np.zeros(0))
+    assert scorer.score_many(queries, none).shape == (1, 0)
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    assert isinstance(choose_scorer("cpu"), CpuScorer)
+    assert isinstance(choose_scorer("auto", driver=lambda: False), CpuScorer)
+    with pytest.raises(InputError, match="auto, cpu, cuda, not 'tpu'"):
+        choose_scorer("tpu")
+
+
+@pytest.mark.skipif("__import__('retrieval.device').device.has_driver()", reason="a GPU is here")
+def test_asking_for_a_gpu_without_one_says_what_to_do() -> None:
+    with pytest.raises(InputError, match="use --device cpu"):
+        choose_scorer("cuda")
