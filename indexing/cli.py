@@ -98,7 +98,10 @@ def build(
     if pooling or page_vectors:
         pool = PoolSettings(pooling or "kmeans", page_vectors or 16)  # type: ignore[arg-type]  # checked above
     settings = BuildSettings(
-        intake=_intake(ocr, renderer, password, workers, limits), pooling=pool, coarse=coarse
+        intake=_intake(ocr, renderer, password, workers, limits),
+        pooling=pool,
+        coarse=coarse,
+        compression=compression,
     )
     _add(Index.create(index, encoder=encoder, settings=settings), sources, metadata, pairs, as_json)
 

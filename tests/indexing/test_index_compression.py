@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from indexing.build import BuildSettings
+from indexing.cli import app
 from indexing.index import Index
 from indexing.settings import IntakeSettings
 from retrieval.errors import InputError, StorageError
@@ -107,3 +109,15 @@ def test_a_compression_of_a_later_version_is_named(tmp_path: Path, books: Path) 
         index.search("bees")
     with pytest.raises(StorageError, match=r"'int4\+magic'"):
         index.add([books])
+
+
+def test_by_command(tmp_path: Path, books: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexing.index.load_encoder", lambda _: TopicEncoder())
+    command = ["build", str(books), "-i", str(tmp_path / "index"), "--ocr", "off", "--json"]
+    done = CliRunner().invoke(app, [*command, "--compression", "binary+pool2"])
+    assert done.exit_code == 0, done.output
+    assert read_manifest(tmp_path / "index").compression == "binary+pool2"
+    done = CliRunner().invoke(app, command)  # the index's own, unless another is asked for
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, [*command, "--compression", "int8"])
+    assert isinstance(done.exception, StorageError)
