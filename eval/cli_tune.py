@@ -23,6 +23,9 @@ def tune(
     ] = None,
     pages: Annotated[int, typer.Option(min=10, help="Pages scored.")] = 1000,
     half: Annotated[str | None, typer.Option(help="dev or test: half of the documents.")] = None,
+    encode: Annotated[
+        bool, typer.Option("--encode", help="Encode the words anew: slow, and the true float32.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Also keep the JSON in this folder.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document, for machines.")
@@ -47,6 +50,7 @@ def tune(
             names=setting or (),
             pages=pages,
             half=half,
+            encode=encode,
             progress=lambda done, total: status.update(f"measuring, {done} of {total} pages"),
         )
     kept = found.keep(out) if out is not None else None

@@ -30,7 +30,7 @@ from retrieval.ranking import Lanes
 from retrieval.search import SearchSettings
 from retrieval.store import Store
 from retrieval.token_pooling import TEXT_RUN, pool_by
-from retrieval.types import FloatArray, QueryEmbedding
+from retrieval.types import FloatArray, PageContent, QueryEmbedding
 
 _AT_ONCE, _TOP, _DEPTH = 128, 10, 100
 _SAMPLED, _SAMPLE_WORDS = 100, 8
@@ -63,12 +63,14 @@ def tune(
     names: Sequence[str] = (),
     pages: int = 1000,
     half: str | None = None,
+    encode: bool = False,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
 ) -> Benchmark:
     """One row a setting of ``names`` (``SETTINGS`` by default), with what it costs and finds.
 
-    ``pages`` are sampled beside those that answer the questions; ``half`` is dev or test.
+    ``pages`` are those that answer the questions and others; ``half`` is dev or test. With
+    ``encode`` the pages' words are encoded anew, for an index that has lost what is measured.
     ``facts`` has the recommendation and its reason. Raises ``InputError`` for an unknown
     setting, an index that has already lost what is to be measured, or no questions.
     """
@@ -77,24 +79,28 @@ def tune(
     index = Index.open(index_folder)
     with Store.open(index_folder) as store:
         kept = store.compression
-        if kept.kind == "binary" or kept.factor > 1:
+        if encode and "image" in index.encoder.reads:
             raise InputError(
-                f"the vectors of {index_folder} are {kept.name} already; tune on an index built "
-                "with --compression fp16 or int8"
+                "--encode reads the words that an index keeps; this one's encoder reads pictures"
+            )
+        if not encode and (kept.kind == "binary" or kept.factor > 1):
+            raise InputError(
+                f"the vectors of {index_folder} are {kept.name} already; tune with --encode, or on "
+                "an index built with --compression fp16 or int8"
             )
         rng = np.random.default_rng(seed)
         questions = _questions(index, store, questions_file, half, rng)
         names_of = _names(index, questions)
         offsets = _sample(store, questions, names_of, pages, rng)
         asked = _asked(index, store, questions, offsets, names_of)
-        late, bytes_a_page = _score(index, store, offsets, asked, settings, progress)
+        late, bytes_a_page = _score(index, store, offsets, asked, settings, encode, progress)
         rows = _rows(store, offsets, asked, settings, late, bytes_a_page, names_of)
         chosen, why = recommend(rows)
         facts = {
             "questions": len(asked),
             "pages": len(offsets),
             "of": "the file" if questions_file else "sampled words",
-            "index_keeps": kept.name,
+            "vectors": "encoded anew" if encode else f"the index's, {kept.name}",
             "dim": store.manifest.dim,
             "recommended": chosen,
             "because": why,
@@ -207,6 +213,7 @@ def _score(
     offsets: Offsets,
     asked: Sequence[_Asked],
     settings: Sequence[Compression],
+    encode: bool,
     progress: Progress,
 ) -> tuple[FloatArray, list[int]]:
     """Late interaction ``[settings, questions, pages]``, and bytes a page by setting."""
@@ -219,11 +226,7 @@ def _score(
     sizes = np.zeros(len(settings), np.int64)
     for begin in range(0, len(offsets), _AT_ONCE):
         block = slice(begin, begin + _AT_ONCE)
-        patches = store.fetch_patches(offsets[block])
-        vectors = [
-            as_floats(patches.codes[a:b], store.manifest.dim) * scale
-            for (a, b), scale in zip(pairwise(patches.starts), patches.scales, strict=True)
-        ]
+        vectors = (_encoded if encode else _kept)(index, store, offsets[block])
         pooled = [
             {1: v, **{f: m for f, (m, _) in pool_by(v, factors, run).items()}} for v in vectors
         ]
@@ -248,6 +251,24 @@ def _score(
 
 def _pooled(vectors: FloatArray, factors: Sequence[int], run: int) -> dict[int, FloatArray]:
     return {factor: means for factor, (means, _) in pool_by(vectors, factors, run).items()}
+
+
+def _kept(index: Index, store: Store, offsets: Offsets) -> list[FloatArray]:
+    """The pages' vectors as the index has them."""
+    patches = store.fetch_patches(offsets)
+    return [
+        as_floats(patches.codes[a:b], store.manifest.dim) * scale
+        for (a, b), scale in zip(pairwise(patches.starts), patches.scales, strict=True)
+    ]
+
+
+def _encoded(index: Index, store: Store, offsets: Offsets) -> list[FloatArray]:
+    """The pages' vectors as the encoder makes them from their words."""
+    pages = [
+        PageContent(r.number, r.label, r.width, r.height, r.words)
+        for r in store.fetch_boxes_and_words(offsets)
+    ]
+    return [page.vectors for page in index.encoder.encode_pages(pages)]
 
 
 def _rows(

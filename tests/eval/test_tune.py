@@ -57,5 +57,14 @@ def test_what_cannot_be_tuned(collection: Path, tmp_path: Path) -> None:
 
     settings = BuildSettings(compression="binary")
     Index.create(tmp_path / "index", encoder=TopicEncoder(), settings=settings)
-    with pytest.raises(InputError, match="are binary already"):
+    with pytest.raises(InputError, match="are binary already; tune with --encode"):
         measure(tmp_path / "index")
+
+
+def test_words_encoded_anew_are_the_true_vectors(collection: Path, dataset: Path) -> None:
+    anew = measure(collection, dataset, names=["int8"], encode=True)
+    kept = measure(collection, dataset, names=["int8"])
+    assert anew.facts["vectors"] == "encoded anew" and kept.facts["vectors"] == "the index's, int8"
+    for a, b in zip(anew.rows, kept.rows, strict=True):
+        assert a["bytes_a_page"] == b["bytes_a_page"]
+        assert a["nDCG@5"] == pytest.approx(b["nDCG@5"], abs=0.1)
