@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eval.bench_cli import app as bench_app
+from eval.bench_cli_intake import register as register_intake
 from eval.cli import app as eval_app
 from eval.cli_tune import tune
 from indexing.cli import app as index_app
 from indexing.cli_demo import demo
+from indexing.cli_inspect import inspect
 from indexing.cli_search import search
 from retrieval.errors import FolioscopeError
 from serving.answering.cli import ask, receipt_app
@@ -55,9 +57,11 @@ def _version() -> str:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(index_app, name="index")
+app.command("inspect")(inspect)
 app.command("search")(search)
 app.add_typer(eval_app, name="eval")
 app.command("demo")(demo)
+register_intake(bench_app)
 app.add_typer(bench_app, name="bench")
 app.command("tune")(tune)
 app.command("ask")(ask)

@@ -57,7 +57,7 @@ def maxsim(
     """
     from eval.bench_maxsim import measure_maxsim
 
-    _show(measure_maxsim(pages, patches, tokens, dim, repeats, peers), out, as_json)
+    show_benchmark(measure_maxsim(pages, patches, tokens, dim, repeats, peers), out, as_json)
 
 
 @app.command()
@@ -118,7 +118,7 @@ def coarse(
         "compiled_kernel": has_kernel(),
         "threads": 1,
     }
-    _show(Benchmark("coarse", rows, facts), out, as_json)
+    show_benchmark(Benchmark("coarse", rows, facts), out, as_json)
 
 
 @app.command()
@@ -134,7 +134,7 @@ def pooling(
     """What pooling a page into few vectors loses, without BM25 or document context."""
     from eval.bench_pooling import measure_pooling
 
-    _show(measure_pooling(questions, index, documents), out, as_json)
+    show_benchmark(measure_pooling(questions, index, documents), out, as_json)
 
 
 @app.command()
@@ -147,7 +147,7 @@ def build(
     """Indexing rate, next to the rates of its parts; memory and disk."""
     from eval.bench_build import measure_build
 
-    _show(measure_build(sources, parts=parts), out, as_json)
+    show_benchmark(measure_build(sources, parts=parts), out, as_json)
 
 
 @app.command()
@@ -161,7 +161,7 @@ def ocr(
     """Accuracy and time of the OCR engines on receipts."""
     from eval.bench_ocr import measure_ocr
 
-    _show(measure_ocr(data, pages, seed), out, as_json)
+    show_benchmark(measure_ocr(data, pages, seed), out, as_json)
 
 
 @app.command()
@@ -190,13 +190,13 @@ def video(
 
         with notes.status("indexing the clips"):
             asked = measure_video_questions(folder, questions)
-        _show(asked, out, as_json)
+        show_benchmark(asked, out, as_json)
         return
     from eval.bench_video import measure_video
 
     with notes.status("comparing frames"):
         found = measure_video(folder, labels, embedding)
-    _show(found, out, as_json, upright=True)
+    show_benchmark(found, out, as_json, upright=True)
 
 
 @app.command()
@@ -222,7 +222,7 @@ def broken(
         found = measure_broken(
             folder, of, mutants, seed, lambda done: status.update(f"examined {done:,} files")
         )
-    _show(found, out, as_json)
+    show_benchmark(found, out, as_json)
     for surprise in [] if as_json else found.facts["surprising"]:
         console.print(surprise, markup=False, highlight=False, soft_wrap=True)
 
@@ -241,7 +241,7 @@ def answers(
 
     if half not in (None, "dev", "test"):
         raise InputError("--half is dev or test")
-    _show(measure_answers(questions, index, half), out, as_json)
+    show_benchmark(measure_answers(questions, index, half), out, as_json)
 
 
 @app.command()
@@ -260,7 +260,7 @@ def load(
     from eval.bench_load import measure_load
 
     found = measure_load(questions, index, clients=clients, seconds=seconds, upload=upload or ())
-    _show(found, out, as_json)
+    show_benchmark(found, out, as_json)
 
 
 @app.command()
@@ -303,7 +303,7 @@ def scale(
             settings,
             lambda what, at: status.update(f"{what}: {at:,} pages"),
         )
-    _show(found, out, as_json, upright=True)
+    show_benchmark(found, out, as_json, upright=True)
 
 
 @app.command()
@@ -329,7 +329,7 @@ def statistics(
         found = measure_statistics(index, questions)
     if write is not None:
         found.write(write)
-    _show(compared(found), out, as_json)
+    show_benchmark(compared(found), out, as_json)
 
 
 @app.command()
@@ -383,7 +383,7 @@ def peers(
         found, abilities = measure_peers(_sizes(pages or ["1000"]), settings, status.update)
     if as_json:
         extra = {"capabilities": list(abilities.rows)} if abilities else {}
-        _show(replace(found, facts={**found.facts, **extra}), out, as_json)
+        show_benchmark(replace(found, facts={**found.facts, **extra}), out, as_json)
         return
     kept = [found.keep(out), abilities and abilities.keep(out)] if out is not None else []
     for table in brief(found, abilities):
@@ -404,7 +404,10 @@ def _sizes(said: list[str]) -> list[int]:
     return sizes
 
 
-def _show(found: Benchmark, out: Path | None, as_json: bool, *, upright: bool = False) -> None:
+def show_benchmark(
+    found: Benchmark, out: Path | None, as_json: bool, *, upright: bool = False
+) -> None:
+    """Keep it where asked, and print it for people or machines."""
     kept = found.keep(out) if out is not None else None
     if as_json:
         print_json(found.document())

@@ -59,15 +59,15 @@ def measure_legibility(
 
     Raises ``InputError`` if no source has a page of running text.
     """
-    samples = _samples(expand_sources(sources), pages)
-    if not samples:
+    chosen = samples(expand_sources(sources), pages)
+    if not chosen:
         raise InputError("none of the sources is a PDF with running text in its text layer")
     rows: list[dict[str, Any]] = []
     for engine in engines:
         for height in heights:
             for enlarged in (1, 2) if height <= 6 else (1,):
                 show(f"{engine} at {height:g} pixels")
-                found = [_one(sample, engine, height, enlarged) for sample in samples]
+                found = [_one(sample, engine, height, enlarged) for sample in chosen]
                 row: dict[str, Any] = {
                     "engine": engine,
                     "x_height_px": height,
@@ -77,18 +77,49 @@ def measure_legibility(
                     values = [one[name] for one in found if one[name] is not None]
                     row[name] = float(np.mean(values)) if values else None
                 rows.append(row)
-    words = sum(len(sample.words) for sample in samples)
-    return Benchmark("legibility", rows, {"pages": len(samples), "words": words})
+    words = sum(len(sample.words) for sample in chosen)
+    return Benchmark("legibility", rows, {"pages": len(chosen), "words": words})
+
+
+def plotted(found: Benchmark) -> str:
+    """The curve of each engine as SVG: words read, of those read of large print."""
+    from eval.plots import Line, line_plot
+
+    lines = []
+    for enlarged in (1, 2):
+        for number, engine in enumerate(dict.fromkeys(row["engine"] for row in found.rows)):
+            rows = [
+                row for row in found.rows if row["engine"] == engine and row["enlarged"] == enlarged
+            ]
+            most = max(row["word_recall"] for row in found.rows if row["engine"] == engine)
+            lines.append(
+                Line(
+                    engine if enlarged == 1 else f"{engine}, enlarged twofold",
+                    [row["x_height_px"] for row in rows],
+                    [row["word_recall"] / most for row in rows],
+                    dashed=enlarged > 1,
+                    like=number,
+                )
+            )
+    ticks = sorted({row["x_height_px"] for row in found.rows})
+    return line_plot(
+        lines,
+        "height of a lower-case letter, pixels",
+        "words read, of those read at best",
+        x_ticks=ticks,
+        y_range=(0, 1.05),
+        legend_columns=2,
+    )
 
 
 def _one(sample: Sample, engine: Engine, height: float, enlarged: int) -> dict[str, Any]:
     zoom = height / sample.x_height
-    image = _drawn(sample, zoom)
+    image = _on_paper(draw_sample(sample, zoom))
     if enlarged > 1:
         size = (image.shape[1] * enlarged, image.shape[0] * enlarged)
         image = np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.LANCZOS))
     reading = read_once(image, engine)
-    truth, found = Counter(map(_plain, sample.words)), Counter(map(_plain, reading.texts))
+    truth, found = Counter(map(plain, sample.words)), Counter(map(plain, reading.texts))
     digits = Counter({word: n for word, n in truth.items() if any(map(str.isdigit, word))})
     return {
         "word_recall": _recall(truth, found),
@@ -117,11 +148,11 @@ def _estimated(sample: Sample, reading: Reading, zoom: float) -> float:
     return float(np.median(chosen)) if len(chosen) else float(np.median(reading.x_heights))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     return "".join(character for character in text.lower() if character.isalnum())
 
 
-def _samples(paths: Sequence[Path], pages: int) -> list[Sample]:
+def samples(paths: Sequence[Path], pages: int) -> list[Sample]:
     """``pages`` parts, each of another document as far as there are as many, drawn by hash."""
     ranked = sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).digest())
     found: list[Sample] = []
@@ -177,7 +208,7 @@ def _part(path: Path, page: Any) -> Sample | None:
     places = np.array([row[:4] for row in kept])
     x0, y0 = places[:, :2].min(axis=0) - 4
     x1, y1 = places[:, 2:].max(axis=0) + 4
-    truth = [row[4] for row in kept if _plain(row[4])]
+    truth = [row[4] for row in kept if plain(row[4])]
     clip = (max(0.0, x0), max(0.0, y0), min(page.rect.width, x1), min(page.rect.height, y1))
     moved = places - [clip[0], clip[1], clip[0], clip[1]]
     return Sample(path, page.number, clip, body * X_HEIGHT, tuple(truth), moved)
@@ -188,12 +219,21 @@ def _on(row: Sequence[Any], boxes: NDArray[np.float64]) -> bool:
     return bool(((boxes[:, :2] <= (x, y)) & (boxes[:, 2:] >= (x, y))).all(axis=1).any())
 
 
-def _drawn(sample: Sample, zoom: float) -> NDArray[np.uint8]:
+def draw_sample(sample: Sample, zoom: float) -> NDArray[np.uint8]:
+    """The part at ``zoom`` pixels a point, ``[h, w, 3] uint8`` RGB."""
     with pymupdf.open(sample.path, filetype="pdf") as document:
         pixmap = document[sample.number].get_pixmap(
-            matrix=pymupdf.Matrix(zoom, zoom), clip=pymupdf.Rect(sample.clip), alpha=False
+            matrix=pymupdf.Matrix(zoom, zoom),
+            clip=pymupdf.Rect(sample.clip),
+            colorspace=pymupdf.csRGB,
+            alpha=False,
         )
-        part = np.frombuffer(pixmap.samples, np.uint8).reshape(pixmap.h, pixmap.w, pixmap.n)
-    paper = np.full((max(_PAPER, pixmap.h), max(_PAPER, pixmap.w), 3), 255, np.uint8)
-    paper[: pixmap.h, : pixmap.w] = part[:, :, :3]
+        part = np.frombuffer(pixmap.samples, np.uint8).reshape(pixmap.h, pixmap.w, 3)
+    return part
+
+
+def _on_paper(part: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = part.shape[:2]
+    paper = np.full((max(_PAPER, height), max(_PAPER, width), 3), 255, np.uint8)
+    paper[:height, :width] = part
     return paper

@@ -36,12 +36,12 @@ def measure_ocr(data: Path, pages: int = 12, seed: str = "") -> Benchmark:
 
     Raises ``InputError`` if ``data`` is not such a folder.
     """
-    names = _pages(data, pages, seed)
+    names = receipt_names(data, pages, seed)
     if not names or not (data / "questions" / "all.jsonl").is_file():
         raise InputError(
             f"{data} lacks docs/receipts/*.jpg with ocr_gt/*.json, or questions/all.jsonl"
         )
-    found = list(_measure(data, names, _questions(data)))
+    found = list(_measure(data, names, receipt_questions(data)))
     rows = [_row(choice, [row for row in found if row["choice"] == choice]) for choice in CHOICES]
     return Benchmark("ocr", rows, {"receipts": len(names), "seed": seed, "pages": found})
 
@@ -71,13 +71,15 @@ def answer_places(question: dict[str, Any], words: PageWords, size: tuple[int, i
     return False
 
 
-def _pages(data: Path, count: int, seed: str) -> list[str]:
+def receipt_names(data: Path, count: int, seed: str = "") -> list[str]:
+    """``count`` receipts of ``data`` whose text is known, drawn by a hash of their names."""
     names = [path.stem for path in (data / "docs" / "receipts").glob("*.jpg")]
     names = [name for name in names if (data / "ocr_gt" / f"{name}.json").is_file()]
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed}{name}".encode()).digest())[:count]
 
 
-def _questions(data: Path) -> dict[str, list[dict[str, Any]]]:
+def receipt_questions(data: Path) -> dict[str, list[dict[str, Any]]]:
+    """The questions about each receipt, by its name."""
     found: dict[str, list[dict[str, Any]]] = {}
     with (data / "questions" / "all.jsonl").open(encoding="utf-8") as lines:
         for line in lines:
@@ -112,14 +114,15 @@ def _measure(
                 "recall": word_recall(text, page.words),
                 "precision": word_precision(text, page.words),
                 "questions": len(asked),
-                "answered": sum(_answered(question, read) for question in asked),
+                "answered": sum(answered(question, read) for question in asked),
                 "placed": sum(answer_places(question, page.words, size) for question in asked),
                 "seconds": seconds,
                 "cpu_seconds_own": cpu,
             }
 
 
-def _answered(question: dict[str, Any], text: str) -> bool:
+def answered(question: dict[str, Any], text: str) -> bool:
+    """Whether an answer to ``question`` is one of the words of ``text``."""
     words = {_squeezed(word) for word in text.split()}
     return any(_squeezed(answer) in words for answer in question["answers"])
 

@@ -98,7 +98,7 @@ def build(
     if pooling or page_vectors:
         pool = PoolSettings(pooling or "kmeans", page_vectors or 16)  # type: ignore[arg-type]  # checked above
     settings = BuildSettings(
-        intake=_intake(ocr, renderer, password, workers, limits),
+        intake=intake_settings(ocr, renderer, password, workers, limits),
         pooling=pool,
         coarse=coarse,
         compression=compression,
@@ -126,7 +126,7 @@ def add(
     from indexing.build import BuildSettings
     from indexing.index import Index
 
-    settings = BuildSettings(intake=_intake(ocr, renderer, password, workers, limits))
+    settings = BuildSettings(intake=intake_settings(ocr, renderer, password, workers, limits))
     _add(Index.open(index, settings=settings), sources, metadata, pairs, as_json)
 
 
@@ -305,13 +305,14 @@ def _open(index: Path) -> Index:
     return Index.open(index)
 
 
-def _intake(
+def intake_settings(
     ocr: str,
     renderer: str,
     password: str | None,
     workers: int | None,
     limits: list[str] | None,
 ) -> IntakeSettings:
+    """What the options say. Raises ``InputError`` for a value or a limit that there is not."""
     from pydantic import ValidationError
 
     from indexing.metadata import parse_pairs

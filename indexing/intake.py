@@ -16,7 +16,16 @@ from typing import Self
 import numpy as np
 
 from indexing.media_types import EXTENSIONS
-from indexing.messages import Describe, Finished, PageRead, ReadPages, Refused, Render
+from indexing.messages import (
+    Describe,
+    Finished,
+    PagePlan,
+    PageRead,
+    PlanPages,
+    ReadPages,
+    Refused,
+    Render,
+)
 from indexing.renderers.base import Image
 from indexing.sandbox import Worker, WorkerDiedError, WorkerPool
 from indexing.settings import IntakeSettings
@@ -87,6 +96,27 @@ class IntakeWorkers:
             pages = range(self.describe(path).pages)
         with self._pool.lease() as worker:
             yield from _read(worker, path, self._settings, pages, want_image)
+
+    def plan_pages(self, path: Path, numbers: Sequence[int]) -> list[PagePlan]:
+        """How pages would be read, without reading them; a page at which the parser dies ends
+        the list. Raises ``InputError`` for a file that cannot be opened."""
+        found: list[PagePlan] = []
+        with self._pool.lease() as worker:
+            try:
+                worker.ask(PlanPages(path, self._settings, tuple(numbers)))
+                while True:
+                    answer = worker.reply(
+                        self._settings.seconds_per_page, self._settings.seconds_per_file
+                    )
+                    if not isinstance(answer, PagePlan):
+                        break
+                    found.append(answer)
+            except WorkerDiedError:
+                number = numbers[len(found)]
+                return [*found, PagePlan(number, "nothing", 0, 0, ("page-failed",))]
+        if isinstance(answer, Refused):
+            raise answer.error
+        return found
 
     def render_page(
         self, path: Path, number: int, *, dpi: int, times: TimeRange | None = None

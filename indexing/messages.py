@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from indexing.renderers.base import Image
 from indexing.settings import IntakeSettings
@@ -36,6 +37,27 @@ class ReadPages:
     numbers: range
     want_image: bool
     text_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPages:
+    """Ask how the pages ``numbers`` would be read, one ``PagePlan`` each, then ``Finished``."""
+
+    path: Path
+    settings: IntakeSettings
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PagePlan:
+    """How a page would be read: from its text ``layer``, by ``ocr``, or there is ``nothing`` on
+    it. ``words`` are the layer's. ``tiles`` is how many parts OCR may read besides the whole."""
+
+    number: int
+    how: Literal["layer", "ocr", "nothing"]
+    words: int
+    tiles: int
+    flags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +101,5 @@ class Ready:
     """The worker has started: from here on its time is the file's."""
 
 
-Request = Describe | ReadPages | Render
-Reply = DocumentInfo | PageRead | Image | Refused | Finished | Working | Ready
+Request = Describe | ReadPages | PlanPages | Render
+Reply = DocumentInfo | PageRead | PagePlan | Image | Refused | Finished | Working | Ready

@@ -98,7 +98,7 @@ def read_page(
     if text_only:
         faults.flags.append("render-failed")
     elif settings.ocr != "off":
-        reading = _needs_ocr(document, number, layer, media_type, faults)
+        reading = needs_ocr(document, number, layer, media_type, faults)
     # A picture, or a page whose text failed, is rendered in any case: whether anything can be
     # read of it is known only then.
     drawing = reading or want_image or media_type != PDF or "text-failed" in faults.flags
@@ -178,9 +178,10 @@ def garbage_share(words: PageWords) -> float:
     return bad / max(1, len(text))
 
 
-def _needs_ocr(
+def needs_ocr(
     document: OpenDocument, number: int, layer: PageWords, media_type: str, faults: Faults
 ) -> bool:
+    """Whether a page with this text ``layer`` has to be read from its picture."""
     if media_type != PDF:
         return True
     if len(layer) and garbage_share(layer) > _GARBAGE_SHARE:

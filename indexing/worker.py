@@ -20,7 +20,17 @@ from pathlib import Path
 from indexing import reading
 from indexing.faults import Faults
 from indexing.inspection import sniff
-from indexing.messages import Describe, Finished, Ready, Refused, Render, Request, Working
+from indexing.messages import (
+    Describe,
+    Finished,
+    PlanPages,
+    Ready,
+    Refused,
+    Render,
+    Request,
+    Working,
+)
+from indexing.planning import plan_page
 from indexing.renderers import OpenDocument, opened
 from indexing.renderers.base import Image
 from indexing.renderers.recordings import picture_at
@@ -68,6 +78,12 @@ def _answer(connection: Connection, request: Request) -> None:
         with opened(request.path, media_type, settings, alive) as (document, path, media_type):
             if isinstance(request, Render):
                 connection.send(_picture(document, path, media_type, request))
+                return
+            if isinstance(request, PlanPages):
+                for number in request.numbers:
+                    _allow_processor_time(settings.seconds_per_page)
+                    connection.send(plan_page(document, media_type, number, settings))
+                connection.send(Finished())
                 return
             for number in request.numbers:
                 _allow_processor_time(settings.seconds_per_page)

@@ -1,0 +1,103 @@
+"""The commands of ``folioscope bench`` about intake: legibility, detail, throughput."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eval.bench_cli import JsonOption, OutOption, show_benchmark
+from indexing.cli_common import notes
+
+if TYPE_CHECKING:
+    from indexing.ocr_engines import Engine
+
+SourcesArgument = Annotated[list[str], typer.Argument(help="Files, folders or patterns.")]
+EngineOption = Annotated[str, typer.Option(help="rapidocr or tesseract.")]
+
+
+def legibility(
+    sources: SourcesArgument,
+    pages: Annotated[int, typer.Option(min=1, help="Pages of running text to draw.")] = 6,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curve into this .svg file.")] = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How many pixels a letter needs: words that OCR reads against x-height.
+
+    Example:  folioscope bench legibility reports/ --plot legibility.svg
+    """
+    from eval.bench_legibility import measure_legibility, plotted
+
+    with notes.status("measuring") as status:
+        found = measure_legibility(sources, pages, show=status.update)
+    if plot is not None:
+        plot.write_text(plotted(found), "utf-8")
+    show_benchmark(found, out, as_json)
+
+
+def detail(
+    data: Annotated[Path, typer.Argument(help="Folder with docs/receipts, ocr_gt, questions.")],
+    pages: Annotated[int, typer.Option(min=1, help="Receipts to read.")] = 10,
+    engine: EngineOption = "rapidocr",
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Totals of receipts as they are, on huge canvases, and shrunk: read, lost, flagged."""
+    from eval.bench_detail import measure_receipts
+
+    with notes.status("measuring") as status:
+        found = measure_receipts(data, pages, _engine(engine), status.update)
+    show_benchmark(found, out, as_json)
+
+
+def posters(
+    sources: SourcesArgument,
+    height: Annotated[
+        list[float] | None, typer.Option(help="x-height in pixels; several times.")
+    ] = None,
+    engine: EngineOption = "rapidocr",
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Posters of 24 megapixels and more, made of real pages: read in tiles, and shrunk."""
+    from eval.bench_detail import measure_posters
+
+    with notes.status("measuring") as status:
+        found = measure_posters(sources, height or [5.0, 8.0, 12.0], _engine(engine), status.update)
+    show_benchmark(found, out, as_json)
+
+
+def intake(
+    sources: SourcesArgument,
+    ocr: Annotated[str, typer.Option(help="auto, tesseract, rapidocr or off.")] = "off",
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Pages a second and peak memory of intake alone, with text layers checked and not."""
+    from eval.bench_intake import measure_intake
+    from retrieval.errors import InputError
+
+    if ocr not in ("auto", "tesseract", "rapidocr", "off"):
+        raise InputError(f"--ocr is auto, tesseract, rapidocr or off, not '{ocr}'")
+    with notes.status("measuring") as status:
+        found = measure_intake(sources, ocr, status.update)  # type: ignore[arg-type]
+    show_benchmark(found, out, as_json)
+
+
+def _engine(name: str) -> Engine:
+    """Raises ``InputError`` for an engine that there is not."""
+    from indexing.ocr_engines import ENGINES
+    from retrieval.errors import InputError
+
+    for engine in ENGINES:
+        if engine == name:
+            return engine
+    raise InputError(f"--engine is {' or '.join(ENGINES)}, not '{name}'")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``folioscope bench``."""
+    for command in (legibility, detail, posters, intake):
+        app.command()(command)

@@ -1,0 +1,198 @@
+"""What intake keeps of small print on large pictures: ``folioscope bench detail DATA``.
+
+``DATA`` is a folder as ``folioscope bench ocr`` takes it. Receipts whose total is known are read
+as they are, set on a canvas of 6000 x 4000 pixels, enlarged to fill it, and shrunk with their
+canvas to 896 x 896 pixels as careless pipelines do. With the guard, pages go through intake; the
+guard off is one pass of the same engine over a picture shrunk to 2,000 pixels, its own default. A
+total is *lost* if it is not among the words read; the guard's part is that a page with a lost
+total says so by a flag.
+
+Posters are composed of parts of real pages, sixteen a poster, drawn at falling sizes; the text
+layers say what should be read.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from eval.bench_legibility import Sample, draw_sample, plain, samples
+from eval.bench_ocr import answered, receipt_names, receipt_questions
+from eval.benchmark import Benchmark
+from indexing.intake import IntakeWorkers, expand_sources
+from indexing.ocr import InMemory
+from indexing.ocr_engines import SIDE, Engine, read_once
+from indexing.settings import IntakeSettings
+from retrieval.errors import InputError
+
+CANVAS = (6000, 4000)
+NAIVE = 896
+_FLAGS = {"illegible", "partly-illegible", "detail-cut"}
+Image = NDArray[np.uint8]
+Show = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A picture's text, what was flagged, and what it took."""
+
+    text: str
+    flagged: bool
+    seconds: float
+
+
+def measure_receipts(
+    data: Path, pages: int, engine: Engine, show: Show = lambda text: None
+) -> Benchmark:
+    """One row a form of the receipts and setting of the guard: totals read, lost, and flagged.
+
+    Raises ``InputError`` if ``data`` is not such a folder.
+    """
+    names = receipt_names(data, pages)
+    questions = receipt_questions(data)
+    names = [name for name in names if questions.get(name)]
+    if not names:
+        raise InputError(f"{data} lacks receipts with questions; see `folioscope bench ocr --help`")
+    rows: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="folioscope-bench-") as folder,
+        IntakeWorkers(IntakeSettings(workers=1, ocr=engine)) as workers,
+    ):
+        for count, name in enumerate(names):
+            with Pillow.open(data / "docs" / "receipts" / f"{name}.jpg") as picture:
+                receipt = picture.convert("RGB")
+            for form, image in _forms(receipt):
+                for guard in (True, False):
+                    if form == "as it is" and not guard:
+                        continue
+                    show(f"{count + 1} of {len(names)}: {form}, guard {'on' if guard else 'off'}")
+                    found = (
+                        _guarded(workers, image, Path(folder)) if guard else _naive(image, engine)
+                    )
+                    read = [answered(question, found.text) for question in questions[name]]
+                    rows.setdefault((form, guard), []).append(
+                        {"read": sum(read), "asked": len(read), "found": found}
+                    )
+    return Benchmark(
+        "detail-receipts",
+        [_row(form, guard, found) for (form, guard), found in rows.items()],
+        {"receipts": len(names), "engine": engine, "canvas": list(CANVAS), "naive_side": NAIVE},
+    )
+
+
+def _row(form: str, guard: bool, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    asked = sum(one["asked"] for one in found)
+    lost = [one for one in found if one["read"] < one["asked"]]
+    return {
+        "receipts": form,
+        "guard": "on" if guard else "off",
+        "totals": asked,
+        "read": sum(one["read"] for one in found),
+        "lost": sum(one["asked"] - one["read"] for one in found),
+        "lost_and_flagged": sum(one["asked"] - one["read"] for one in lost if one["found"].flagged),
+        "read_yet_flagged": sum(one["read"] for one in found if one["found"].flagged),
+        "median_s": float(np.median([one["found"].seconds for one in found])),
+    }
+
+
+def _forms(receipt: Pillow.Image) -> Iterator[tuple[str, Pillow.Image]]:
+    yield "as it is", receipt
+    placed = Pillow.new("RGB", CANVAS, "white")
+    placed.paste(receipt, ((CANVAS[0] - receipt.width) * 2 // 3, (CANVAS[1] - receipt.height) // 3))
+    yield "on a 6000 x 4000 canvas", placed
+    scale = min(CANVAS[0] / receipt.width, CANVAS[1] / receipt.height)
+    size = (int(receipt.width * scale), int(receipt.height * scale))
+    large = Pillow.new("RGB", CANVAS, "white")
+    large.paste(receipt.resize(size, Pillow.Resampling.BICUBIC), (0, 0))
+    yield "enlarged to 6000 x 4000", large
+    yield (
+        "that canvas shrunk to 896 x 896",
+        placed.resize((NAIVE, NAIVE), Pillow.Resampling.LANCZOS),
+    )
+
+
+def _guarded(workers: IntakeWorkers, image: Pillow.Image, folder: Path) -> Read:
+    path = folder / "page.png"
+    image.save(path, compress_level=1)
+    began = time.perf_counter()
+    (page,) = workers.read_pages(path)
+    return Read(
+        " ".join(page.words.texts), bool(_FLAGS & set(page.flags)), time.perf_counter() - began
+    )
+
+
+def _naive(image: Pillow.Image, engine: Engine) -> Read:
+    began = time.perf_counter()
+    pixels = np.asarray(image)
+    side = SIDE["rapidocr"]
+    scale = min(1.0, side / max(image.size))
+    small = InMemory(pixels).shrunk(round(image.width * scale), round(image.height * scale))
+    found = read_once(small, engine)
+    return Read(" ".join(found.texts), False, time.perf_counter() - began)
+
+
+def measure_posters(
+    sources: Sequence[str],
+    heights: Sequence[float],
+    engine: Engine,
+    show: Show = lambda text: None,
+) -> Benchmark:
+    """One row an x-height on the poster and way of reading: the share of the words read, the
+    parts it was read in, and the time."""
+    parts = samples(expand_sources(sources), 16)
+    if not parts:
+        raise InputError("none of the sources is a PDF with running text in its text layer")
+    rows = []
+    with (
+        tempfile.TemporaryDirectory(prefix="folioscope-bench-") as folder,
+        IntakeWorkers(IntakeSettings(workers=1, ocr=engine)) as workers,
+    ):
+        for height in heights:
+            poster, truth = compose(parts, height)
+            image = Pillow.fromarray(poster)
+            for guard in (True, False):
+                show(f"letters of {height:g} pixels, {'tiles' if guard else 'shrunk'}")
+                found = _guarded(workers, image, Path(folder)) if guard else _naive(image, engine)
+                read = Counter(map(plain, found.text.split()))
+                rows.append(
+                    {
+                        "x_height_px": height,
+                        "read": "in tiles" if guard else "shrunk to 2,000",
+                        "megapixels": image.width * image.height / 1e6,
+                        "words": truth.total(),
+                        "word_recall": (truth & read).total() / truth.total(),
+                        "flagged": found.flagged,
+                        "seconds": found.seconds,
+                    }
+                )
+    return Benchmark("detail-posters", rows, {"parts": len(parts), "engine": engine})
+
+
+def compose(parts: Sequence[Sample], height: float) -> tuple[Image, Counter[str]]:
+    """A white poster of 6000 x 4000 pixels or more with the ``parts`` in four columns, their
+    letters ``height`` pixels high, and the words on it."""
+    drawn = [draw_sample(part, height / part.x_height) for part in parts]
+    columns = [drawn[i::4] for i in range(4)]
+    gap = 200
+    widths = [max(part.shape[1] for part in column) for column in columns]
+    heights = [sum(part.shape[0] + gap for part in column) for column in columns]
+    width = max(CANVAS[0], sum(widths) + gap * 5)
+    poster = np.full((max(CANVAS[1], max(heights) + gap), width, 3), 255, np.uint8)
+    x = gap
+    for column, wide in zip(columns, widths, strict=True):
+        y = gap
+        for part in column:
+            poster[y : y + part.shape[0], x : x + part.shape[1]] = part
+            y += part.shape[0] + gap
+        x += wide + gap
+    words = Counter(plain(word) for part in parts for word in part.words)
+    return poster, words
