@@ -20,6 +20,7 @@ from typing import Protocol
 from retrieval.compression import Compression
 from retrieval.context import document_context
 from retrieval.encoders import PageEncoder
+from retrieval.encoders.tiled import shrinks_print
 from retrieval.errors import FolioscopeError
 from retrieval.pooling import PoolMethod, pool_page
 from retrieval.store import PageRow
@@ -189,6 +190,7 @@ def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
 def _encode_batch(
     batch: list[Event], encoder: PageEncoder, pooling: PoolSettings, compression: Compression
 ) -> list[EncodedEvent]:
+    batch = [_told(event, encoder) for event in batch]
     pages = [event for event in batch if isinstance(event, PageContent)]
     run = 0 if "image" in encoder.reads else TEXT_RUN
     embeddings = iter(encoder.encode_pages(pages) if pages else [])
@@ -198,6 +200,13 @@ def _encode_batch(
         else event
         for event in batch
     ]
+
+
+def _told(event: Event, encoder: PageEncoder) -> Event:
+    """A page whose print the encoder shrinks away says so."""
+    if isinstance(event, PageContent) and shrinks_print(encoder, event):
+        return replace(event, flags=(*event.flags, "shrunk-by-encoder"))
+    return event
 
 
 def _row(

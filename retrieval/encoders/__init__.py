@@ -19,7 +19,12 @@ def _text(argument: str) -> PageEncoder:
 def _colpali(argument: str) -> PageEncoder:
     from retrieval.encoders.colpali import ColpaliEncoder
 
-    return ColpaliEncoder.load(argument)
+    encoder = ColpaliEncoder.load(argument)
+    if encoder.tiles is None:
+        return encoder
+    from retrieval.encoders.tiled import TiledEncoder
+
+    return TiledEncoder(encoder, encoder.reader_input, encoder.tiles)
 
 
 def _http(argument: str) -> PageEncoder:

@@ -30,6 +30,7 @@ OPTIONS = {
     "device": "cuda, cuda:1, mps or cpu",
     "dtype": "bfloat16, float16 or float32",
     "batch": "pages at once",
+    "tiles": "most tiles a page with small print is seen in beside the whole",
 }
 _REVISION = "colpali-1"
 
@@ -53,11 +54,14 @@ class ColpaliEncoder:
         dim: int,
         device: str,
         batch: int | None = None,
+        tiles: int | None = None,
     ) -> None:
         self.id = id
         self.fingerprint = fingerprint
         self.dim = dim
         self.device = device
+        self.tiles = tiles
+        self.reader_input = family.input(processor)
         self._model = model
         self._processor = processor
         self._family = family
@@ -72,11 +76,13 @@ class ColpaliEncoder:
         and its precision are not: an index built on a GPU can be searched on a laptop, whose
         vectors differ by less than the index's own rounding.
 
-        Raises ``EncoderError`` for packages, weights, options or devices that are not there.
+        ``tiles`` is for whoever makes a ``TiledEncoder`` of it. Raises ``EncoderError`` for
+        packages, weights, options or devices that are not there.
         """
         wanted = parse("colpali", argument, OPTIONS)
         max_pixels = wanted.integer("max_pixels")
         batch = wanted.integer("batch")
+        tiles = wanted.integer("tiles")
         engine = _engine()
         checkpoint = resolve(wanted.target, wanted.revision)
         family = family_of(checkpoint.config(), wanted.target)
@@ -96,6 +102,7 @@ class ColpaliEncoder:
             dim=int(model.dim),
             device=device,
             batch=batch,
+            tiles=tiles,
         )
 
     def encode_pages(self, pages: Sequence[PageContent]) -> list[PageEmbedding]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from retrieval.encoders.geometry import grid_boxes, square_side, tile_boxes
 from retrieval.errors import EncoderError
+from retrieval.legibility import ReaderInput
 from retrieval.types import FloatArray
 
 # Positions of the picture's tokens ``[n]`` in the prompt, and their boxes ``[n, 4]``.
@@ -33,13 +34,15 @@ class Family:
 
     ``places(processor, ids, grid)`` maps one page's token ids ``[length]`` (and its
     ``image_grid_thw``, where the processor gives one) to the picture's tokens;
-    ``limit(processor, max_pixels)`` makes the processor keep to a budget.
+    ``limit(processor, max_pixels)`` makes the processor keep to a budget; ``input(processor)`` says
+    how it shrinks pages.
     """
 
     model: str
     processor: str
     places: Callable[[Any, NDArray[np.int64], NDArray[np.int64] | None], Places]
     limit: Callable[[Any, int], None]
+    input: Callable[[Any], ReaderInput]
 
 
 def _picture_tokens(processor: Any, ids: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -96,6 +99,19 @@ def tiles(processor: Any, ids: NDArray[np.int64], grid: NDArray[np.int64] | None
     return at, np.concatenate(boxes)
 
 
+def _fixed_input(processor: Any) -> ReaderInput:
+    size = processor.image_processor.size
+    return ReaderInput(fixed=(int(size["width"]), int(size["height"])))
+
+
+def _grid_input(processor: Any) -> ReaderInput:
+    return ReaderInput(max_pixels=int(processor.image_processor.size["longest_edge"]))
+
+
+def _tiles_input(processor: Any) -> ReaderInput:
+    return ReaderInput(max_side=int(processor.image_processor.size["longest_edge"]))
+
+
 def _no_limit(processor: Any, max_pixels: int) -> None:
     size = processor.image_processor.size
     raise EncoderError(
@@ -125,19 +141,21 @@ def _limit_tiles(processor: Any, max_pixels: int) -> None:
 
 
 def _qwen(name: str, processor: str) -> Family:
-    return Family(name, processor, dynamic_grid, _limit_grid)
+    return Family(name, processor, dynamic_grid, _limit_grid, _grid_input)
 
 
 # By ``model_type`` of config.json.
 FAMILIES: Mapping[str, Family] = {
-    "paligemma": Family("ColPali", "ColPaliProcessor", fixed_grid, _no_limit),
-    "gemma3": Family("ColGemma3", "ColGemmaProcessor3", fixed_grid, _no_limit),
+    "paligemma": Family("ColPali", "ColPaliProcessor", fixed_grid, _no_limit, _fixed_input),
+    "gemma3": Family("ColGemma3", "ColGemmaProcessor3", fixed_grid, _no_limit, _fixed_input),
     "qwen2_vl": _qwen("ColQwen2", "ColQwen2Processor"),
     "qwen2_5_vl": _qwen("ColQwen2_5", "ColQwen2_5_Processor"),
     "qwen3_vl": _qwen("ColQwen3", "ColQwen3Processor"),
     "qwen3_5": _qwen("ColQwen3_5", "ColQwen3_5Processor"),
-    "idefics3": Family("ColIdefics3", "ColIdefics3Processor", tiles, _limit_tiles),
-    "modernvbert": Family("ColModernVBert", "ColModernVBertProcessor", tiles, _limit_tiles),
+    "idefics3": Family("ColIdefics3", "ColIdefics3Processor", tiles, _limit_tiles, _tiles_input),
+    "modernvbert": Family(
+        "ColModernVBert", "ColModernVBertProcessor", tiles, _limit_tiles, _tiles_input
+    ),
 }
 
 
