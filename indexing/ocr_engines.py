@@ -12,7 +12,7 @@ import io
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -40,6 +40,8 @@ _LINE, _MARGIN, _DETECTOR_SIDE = 2.0, 5.0, 736
 _SECONDS = 90
 # rapidocr's own limit between read and guessed.
 _READ = 0.5
+# rapidocr takes what is so much higher than wide for a line that runs up or down.
+_UPENDED = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +51,8 @@ class Reading:
     ``boxes`` is ``[n, 4] float32``, ``sure`` ``[n] float32`` 0 to 1, ``x_heights`` ``[n] float32``
     the height of a lower-case letter. ``unread`` ``[m, 4]`` are lines that were seen and not read.
     ``confidence`` is the mean over what the engine counts, words or lines; 0 if there are none.
+    ``upended`` is the share of lines that run up or down the picture, ``slant`` the angle of the
+    others in radians, clockwise; tesseract tells neither.
     """
 
     texts: tuple[str, ...]
@@ -57,6 +61,8 @@ class Reading:
     x_heights: FloatArray
     unread: FloatArray
     confidence: float
+    upended: float = 0.0
+    slant: float = 0.0
 
 
 def read_once(image: NDArray[np.uint8], engine: Engine) -> Reading:
@@ -142,7 +148,26 @@ def _rapidocr(image: NDArray[np.uint8]) -> Reading:
             boxes.append(place)
             sure.append(certain)
             heights.append(max(1.0, (height - margin) / _LINE))
-    return _reading(texts, boxes, sure, heights, unread, scores)
+    upended, slant = _direction(np.asarray(found.boxes, np.float64))
+    return replace(
+        _reading(texts, boxes, sure, heights, unread, scores), upended=upended, slant=slant
+    )
+
+
+def _direction(corners: NDArray[np.float64]) -> tuple[float, float]:
+    """The share of lines ``[n, 4, 2]`` that run up or down, and the slant of the others: the
+    median over their length, as short ones lie at any angle."""
+    along, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    length, height = np.linalg.norm(along, axis=1), np.linalg.norm(down, axis=1)
+    upended = height > _UPENDED * length
+    level = ~upended & (length > 3 * height)
+    if not level.any():
+        return float(upended.mean()), 0.0
+    angles = np.arctan2(along[level, 1], along[level, 0])
+    order = np.argsort(angles)
+    heft = np.cumsum(length[level][order])
+    middle = int(np.searchsorted(heft, heft[-1] / 2))
+    return float(upended.mean()), float(angles[order][middle])
 
 
 def _places(

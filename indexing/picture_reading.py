@@ -94,6 +94,8 @@ def read_picture(
                 found = again
     if found is None or (len(kept) and len(found.words) <= len(kept)):
         return kept, source
+    if found.turned:
+        faults.flags.append("turned")
     if found.left_out:
         faults.flags.append("detail-cut")
     if found.unread >= _PARTLY:
