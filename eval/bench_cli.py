@@ -76,7 +76,7 @@ def gpu(
     """
     from eval.bench_gpu import measure_gpu
 
-    _show(measure_gpu(pages, index, repeats=repeats), out, as_json)
+    show_benchmark(measure_gpu(pages, index, repeats=repeats), out, as_json)
 
 
 @app.command()
