@@ -27,6 +27,7 @@ from indexing.cli_search import search
 from retrieval.errors import FolioscopeError
 from serving.answering.cli import ask, receipt_app
 from serving.http.cli import keys_app, mcp, serve
+from serving.safety.cli import safety_app
 from serving.safety.cli_review import review_app
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ app.command("serve")(serve)
 app.command("mcp")(mcp)
 app.add_typer(keys_app, name="keys")
 app.add_typer(review_app, name="review")
+app.add_typer(safety_app, name="safety")
 
 
 def _print_version(wanted: bool) -> None:

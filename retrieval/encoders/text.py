@@ -154,6 +154,19 @@ class TextEncoder:
             weights = weights / np.float32(total)
         return QueryEmbedding(self._project(states), tokens, weights)
 
+    def pooled_states(self, texts: Sequence[str]) -> FloatArray:
+        """Mean and maximum of each text's raw token states, ``[n, 2 * 384] float32``, for
+        classifiers; marks included. Texts beyond 200 pieces are cut there.
+
+        One inference a text: the weights are quantised by what runs together, and a text must
+        get the same numbers whoever asks beside it.
+        """
+        pooled = np.zeros((len(texts), 2 * self._projection.shape[0]), np.float32)
+        for row, text in enumerate(texts):
+            states = self._states([self._pieces.of_question(text)[0][:MAX_QUESTION_PIECES]])[0]
+            pooled[row] = np.concatenate([states.mean(axis=0), states.max(axis=0)])
+        return pooled
+
     def _states(self, windows: Sequence[NDArray[np.int64]]) -> FloatArray:
         """Last hidden states ``[windows, longest + 2, 384]`` of word pieces, marks included."""
         longest = max(len(window) for window in windows) + 2

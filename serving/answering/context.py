@@ -13,6 +13,7 @@ import numpy as np
 from indexing.index import Index
 from serving.answering.types import EvidencePage
 from serving.answering.views import Picture, ViewSettings, views
+from serving.safety.text import visible
 
 Count = Callable[[str], int]
 # The instructions, the marks and the head of every page, roughly.
@@ -133,7 +134,7 @@ def _words(page: EvidencePage, tokens: int, count: Count) -> tuple[str, int]:
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         boxes = words.boxes[start:end]
         box = [*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)]
-        text = " ".join(" ".join(words.texts[start:end]).split())
+        text = " ".join(visible(" ".join(words.texts[start:end])).split())
         strength = float(page.evidence[:, start:end].max()) if page.evidence.size else 0.0
         lines.append((strength, start, f"[{','.join(f'{v * 1000:.0f}' for v in box)}] {text}"))
     kept: list[tuple[int, str]] = []

@@ -108,6 +108,14 @@ class GuardPolicy(_Strict):
         return f"guard-{self.name}"
 
 
+class HeadFile(_Strict):
+    """A text classifier made by ``folioscope safety train``, in place of the one that is shipped.
+    A ``path`` that is not absolute starts at the policy's folder."""
+
+    path: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Policy(_Strict):
     """A policy. ``fast`` and ``heavy`` name the checks of each stage, ``optional`` those that are
     skipped where their packages are not installed; ``seconds`` is the time each check has."""
@@ -121,6 +129,7 @@ class Policy(_Strict):
     seconds: Mapping[Stage, Annotated[float, Field(gt=0)]] = {"fast": 2.0, "heavy": 5.0}
     categories: Mapping[str, CategoryPolicy] = {}
     guards: tuple[GuardPolicy, ...] = ()
+    heads: Mapping[str, HeadFile] = {}
 
     @property
     def calibrated(self) -> bool:
@@ -135,8 +144,9 @@ class Policy(_Strict):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the policy says."""
-        said = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """SHA-256 of what the policy says; a classifier counts by its own, wherever it lies."""
+        kept = self.model_dump(mode="json", exclude={"heads": {"__all__": {"path"}}})
+        said = json.dumps(kept, sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -144,13 +154,18 @@ def read_policy(path: Path | None = None) -> Policy:
     """The policy in a file, or the one that is shipped. Raises ``InputError``."""
     path = path or DEFAULT_POLICY
     try:
-        return Policy.model_validate_json(path.read_bytes())
+        policy = Policy.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"cannot read the safety policy {path}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise InputError(f"the safety policy {path}: {where}: {first['msg']}") from error
+    heads = {
+        name: head.model_copy(update={"path": str(path.parent / head.path)})
+        for name, head in policy.heads.items()
+    }
+    return policy.model_copy(update={"heads": heads}) if heads else policy
 
 
 def write_policy(policy: Policy, path: Path) -> None:

@@ -1,8 +1,9 @@
 """Signs of a prompt injection that can be named: who is addressed, what is asked, how it is hidden.
 
-Each rule has a strength, the share of such places that were attacks in what it was written from
-(published attack families, no test data); several in one place add up. A reviewer reads the rules'
-names, so that a flagged page explains itself.
+Each rule has a strength between 0 and 1: our judgement of how seldom an honest document says such a
+thing, made from published attack families and no test data; several in one place add up. What the
+strengths are worth is measured (docs/BENCHMARKS.md). A reviewer reads the rules' names, so that a
+flagged page explains itself.
 """
 
 from __future__ import annotations

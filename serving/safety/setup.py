@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retrieval.encoders import PageEncoder
 from retrieval.errors import InputError
@@ -15,12 +16,40 @@ from serving.safety.policy import Policy, read_policy
 from serving.safety.queue import ReviewQueue, default_queue
 from serving.safety.types import Detector, Stage
 
+if TYPE_CHECKING:
+    from retrieval.encoders.text import TextEncoder
+    from serving.safety.heads import Head
+
 
 class Parts:
     """What detectors share while a gate is put together. ``encoder`` is the index's."""
 
-    def __init__(self, encoder: PageEncoder | None) -> None:
-        self.encoder = encoder
+    def __init__(self, policy: Policy, encoder: PageEncoder | None) -> None:
+        self._policy = policy
+        self._encoder = encoder
+
+    def head(self, name: str) -> Head:
+        """The policy's classifier of this name, or the one that is shipped."""
+        from serving.safety.heads import read_head, shipped_head
+
+        own = self._policy.heads.get(name)
+        return shipped_head(name) if own is None else read_head(Path(own.path), own.sha256)
+
+    def states(self) -> TextEncoder:
+        """The embedded encoder: the index's if it is that one, loaded once if not."""
+        from retrieval.encoders.text import TextEncoder
+
+        # One that reads other weights has another id, and its states mean something else.
+        if not (isinstance(self._encoder, TextEncoder) and self._encoder.id == "text"):
+            self._encoder = TextEncoder.load()
+        return self._encoder
+
+
+def _harm(parts: Parts, stage: Stage) -> Detector:
+    from serving.safety.detectors.harm import HarmDetector
+
+    head = parts.head("harm")
+    return HarmDetector(head, parts.states() if head.needs_states else None)
 
 
 def _injection(parts: Parts, stage: Stage) -> Detector:
@@ -29,7 +58,10 @@ def _injection(parts: Parts, stage: Stage) -> Detector:
     return InjectionDetector()
 
 
-DETECTORS: Mapping[str, Callable[[Parts, Stage], Detector]] = {"injection": _injection}
+DETECTORS: Mapping[str, Callable[[Parts, Stage], Detector]] = {
+    "harm": _harm,
+    "injection": _injection,
+}
 # The modules a detector needs beyond the default installation, and the extra that brings them.
 NEEDS: Mapping[str, tuple[tuple[str, ...], str]] = {}
 
@@ -55,7 +87,16 @@ def open_gate(
 ) -> SafetyGate:
     """The gate of a policy. Raises ``InputError`` for a check that is unknown, or that is not
     optional and not installed."""
-    parts = Parts(encoder)
+    checks, skipped = checks_of(policy, encoder)
+    return SafetyGate(policy, checks["fast"], checks["heavy"], queue=queue, skipped=skipped)
+
+
+def checks_of(
+    policy: Policy, encoder: PageEncoder | None = None
+) -> tuple[Mapping[Stage, Sequence[Timed]], tuple[str, ...]]:
+    """The checks of each stage, and the names of optional ones that are not installed. Raises as
+    ``open_gate`` does."""
+    parts = Parts(policy, encoder)
     skipped: list[str] = []
     stages: dict[Stage, list[Timed]] = {"fast": [], "heavy": []}
     names: dict[Stage, tuple[str, ...]] = {"fast": policy.fast, "heavy": policy.heavy}
@@ -65,9 +106,7 @@ def open_gate(
                 skipped.append(name)
                 continue
             checks.append(Timed(DETECTORS[name](parts, stage), policy.seconds[stage]))
-    return SafetyGate(
-        policy, stages["fast"], stages["heavy"], queue=queue, skipped=tuple(dict.fromkeys(skipped))
-    )
+    return stages, tuple(dict.fromkeys(skipped))
 
 
 def _usable(name: str, policy: Policy) -> bool:
