@@ -349,6 +349,12 @@ def peers(
     asked: Annotated[
         Path | None, typer.Option(help="With --index: questions to it, JSONL or CSV.")
     ] = None,
+    core: Annotated[
+        list[int] | None, typer.Option(min=1, help="Cores of a search: 1 and 2.")
+    ] = None,
+    each: Annotated[
+        float, typer.Option(min=0.1, help="Seconds after which one setting ends.")
+    ] = 20,
     checks: Annotated[bool, typer.Option(help="Also try what each engine can do.")] = True,
     seconds: Annotated[float, typer.Option(min=1, help="Most seconds of one process.")] = 600,
     memory: Annotated[float, typer.Option(min=0.1, help="Most GB of one process.")] = 8,
@@ -365,7 +371,7 @@ def peers(
     Example:  folioscope bench peers --pages 1000,10000 --engine fast-plaid
     """
     from eval.peers.engines import ENGINES
-    from eval.peers.measure import PeerSettings, brief, measure_peers
+    from eval.peers.measure import CORES, PeerSettings, brief, measure_peers
     from eval.peers.processes import Limits
     from eval.synthetic.build import CollectionSpec
 
@@ -374,6 +380,8 @@ def peers(
         questions=questions,
         spec=CollectionSpec(patches),
         limits=Limits(seconds, memory * 1000),
+        setting_s=each,
+        cores=tuple(sorted({1, *(core or CORES)})),
         checks=checks,
         index=index,
         asked=asked,

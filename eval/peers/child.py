@@ -53,9 +53,9 @@ def _build(engine: Engine, task: Mapping[str, Any], say: Say) -> None:
     if "pages" in task:
         pages = pages.part(*task["pages"])
     say({"version": _version(engine.package), "python": platform.python_version()})
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), sum(os.times()[:4])
     engine.build(Path(task["folder"]), pages)
-    say({"build_s": time.perf_counter() - began})
+    say({"build_s": time.perf_counter() - began, "build_cpu_s": sum(os.times()[:4]) - worked})
 
 
 def _add(engine: Engine, task: Mapping[str, Any], say: Say) -> None:

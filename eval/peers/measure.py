@@ -41,6 +41,7 @@ class PeerSettings:
     spec: CollectionSpec = field(default_factory=CollectionSpec)
     limits: Limits = field(default_factory=Limits)
     setting_s: float = 20.0
+    cores: tuple[int, ...] = CORES
     checks: bool = True
     index: Path | None = None
     asked: Path | None = None
@@ -92,6 +93,7 @@ def measure_peers(
     facts = {
         "questions": settings.questions,
         "workload": ", ".join(dict.fromkeys(sources)),
+        "cores": ", ".join(map(str, settings.cores)),
         "limit_s": settings.limits.seconds,
         "limit_mb": settings.limits.memory_mb,
         "not_measured": ", ".join(absent),
@@ -158,7 +160,7 @@ def _measure(
     disk = sum(p.stat().st_size for p in index.rglob("*") if p.is_file()) / 1e6
     runs = {}
     if not build.ended:
-        for cores in CORES:
+        for cores in settings.cores:
             runs[cores] = stage.run(
                 engine,
                 "measure",
@@ -235,6 +237,7 @@ def _row(
     row["cpu_ratio"] = point["cpu_ms"] / level["cpu_ms"] if point and level else None
     row |= {
         "build_s": each.build.value("build_s"),
+        "build_cpu_s": each.build.value("build_cpu_s"),
         "disk_mb": each.disk_mb,
         "memory_mb": each.runs[1].value("memory_mb") if 1 in each.runs else None,
         "note": each.note,
@@ -250,7 +253,7 @@ def brief(found: Benchmark, abilities: Benchmark | None) -> list[Benchmark]:
     """What fits a screen: latency at one core by setting, then one line an engine for the rest."""
     columns = ("pages", "engine", "setting", "recall_10", "hit_10")
     times = ("p50_ms", "p95_ms", "cpu_ms", "ratio", "cpu_ratio")
-    costs = ("build_s", "disk_mb", "memory_mb", "note")
+    costs = ("build_s", "build_cpu_s", "disk_mb", "memory_mb", "note")
     curves = [{name: row[name] for name in (*columns, *times)} for row in found.rows]
     seen = {(row["pages"], row["engine"]): row for row in found.rows}
     lines = [

@@ -9,7 +9,13 @@ from eval.peers.protocol import Engine
 # Name on the command line -> module and class.
 ENGINES: dict[str, tuple[str, str]] = {
     "folioscope": ("folioscope_store", "Folioscope"),
+    "fast-plaid": ("fast_plaid_index", "FastPlaid"),
+    "xtr-warp": ("xtr_warp_index", "XtrWarp"),
     "lancedb": ("lancedb_multivector", "LanceMultivector"),
+    "qdrant": ("qdrant_local", "QdrantLocal"),
+    "qdrant-edge": ("qdrant_edge_shard", "QdrantEdge"),
+    "visual-rag-toolkit": ("visual_rag", "VisualRag"),
+    "colpali-engine": ("colpali_scoring", "ColpaliScoring"),
     "bm25s": ("bm25s_words", "Bm25sWords"),
 }
 
