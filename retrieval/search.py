@@ -47,7 +47,9 @@ _SNIPPET = 240
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
     """``passage`` is the window of late interaction in patches, 0 for the whole page;
-    ``device`` is where it is computed: auto, cpu or cuda."""
+    ``device`` is where it is computed: auto, cpu or cuda.
+    ``regions`` is how many places a hit has at most. 0 leaves them out, and with them most of
+    what is left to do once a hundred pages are ranked."""
 
     passage: int = 128
     passage_stride: int = 32
@@ -304,6 +306,9 @@ class Searcher:
     ) -> tuple[Hit, ...]:
         offsets = ranked.offsets[:k]
         records = self.store.fetch_boxes_and_words(offsets)
+        if not self.settings.regions:
+            clock.lap("fetch")
+            return tuple(self._hit(i, ranked, record, ()) for i, record in enumerate(records))
         patches = ranked.patches or self.store.fetch_patches(offsets)
         clock.lap("fetch")
         hits = []

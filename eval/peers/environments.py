@@ -39,12 +39,20 @@ class Environment:
         return "\n".join((f"python {python}", *self.packages, *self.alone, self.peer)) + "\n"
 
 
-# Compiled against this very release of torch; with its CPU build, xtr-warp-rs does not load.
-_PLAID_NEEDS = ("torch==2.11.0", _NUMPY, "joblib==1.5.3", "filelock==3.20.0", "usearch==2.26.6")
+# Both were compiled against this very release of torch, whose CPU build does not load them.
+_PLAID = (
+    "torch==2.11.0",
+    _NUMPY,
+    "joblib==1.5.3",
+    "filelock==3.20.0",
+    "usearch==2.26.6",
+    "duckdb==1.4.4",
+    "pyarrow==24.0.0",
+)
 
 ENVIRONMENTS: dict[str, Environment] = {
-    "fast-plaid": Environment("fast-plaid==1.7.0.2110", _PLAID_NEEDS, ("fastkmeans==0.5.0",)),
-    "xtr-warp": Environment("xtr-warp-rs==2.1.0.2110", _PLAID_NEEDS, ("fastkmeans==0.5.0",)),
+    "fast-plaid": Environment("fast-plaid==1.7.0.2110", _PLAID, ("fastkmeans==0.5.0",)),
+    "xtr-warp": Environment("xtr-warp-rs==2.1.0.2110", _PLAID, ("fastkmeans==0.5.0",)),
     "lancedb": Environment("lancedb==0.40.0"),
     "qdrant": Environment("qdrant-client==1.20.0"),
     "qdrant-edge": Environment("qdrant-edge-py==0.9.0"),

@@ -1,7 +1,8 @@
 """Folioscope through its own writer, store and searcher.
 
-``vectors``: page vectors and exact MaxSim over whole pages, no words at all, as the peers have
-it. ``all lanes``: what ``folioscope search`` does, which ranks by more than MaxSim.
+``vectors``: page vectors and exact MaxSim over whole pages, no words and no places, which is what
+the peers do. ``vectors and places``: and where on each page. ``all lanes``: what ``folioscope
+search`` does, which ranks by more than MaxSim.
 """
 
 from __future__ import annotations
@@ -101,7 +102,11 @@ class Folioscope(Engine):
 
     def settings(self, pages: int, text: bool) -> Sequence[Setting]:
         counts = [n for n in _CANDIDATES if n < pages] or [pages]
-        curve = [Setting("vectors", {"lanes": "vectors", "candidates": n}) for n in counts]
+        curve = [
+            Setting(lanes, {"lanes": lanes, "candidates": n})
+            for lanes in ("vectors", "vectors and places")
+            for n in counts
+        ]
         if text:
             curve += [
                 Setting("all lanes", {"lanes": "all", "candidates": n}) for n in counts if n <= 200
@@ -133,7 +138,7 @@ class Folioscope(Engine):
 
     def places(self, question: Question, page: int) -> Sequence[tuple[float, float, float, float]]:
         self._encoder.vectors = question.vectors
-        hit = self._searcher("vectors", 100).hit(page, "given")
+        hit = self._searcher("vectors and places", 100).hit(page, "given")
         return [region.box for region in hit.regions]
 
     def _asked(self, searcher: Searcher, question: Question, k: int, **more: str) -> Any:
@@ -155,6 +160,7 @@ def _settings(lanes: str, candidates: int) -> SearchSettings:
         )
     return SearchSettings(
         passage=0,
+        regions=5 if lanes == "vectors and places" else 0,
         weights=RankingWeights(bm25=0.0, document=0.0, length=0.0),
         candidates=CandidateSettings(
             candidates=candidates,
