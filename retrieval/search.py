@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from retrieval.errors import InputError, StorageError
 from retrieval.maxsim import similarities
 from retrieval.ranking import RankingWeights, order, weights_as_dict
 from retrieval.regions import find_regions
+from retrieval.resident import pick, read_resident
 from retrieval.store import PageRecord, RaggedPatches, Store
 from retrieval.store_filter import select
 from retrieval.store_schema import DocumentRow
@@ -49,12 +51,14 @@ class SearchSettings:
     """``passage`` is the window of late interaction in patches, 0 for the whole page;
     ``device`` is where it is computed: auto, cpu or cuda.
     ``regions`` is how many places a hit has at most. 0 leaves them out, and with them most of
-    what is left to do once a hundred pages are ranked."""
+    what is left to do once a hundred pages are ranked. An index whose multivectors take at most
+    ``resident_mb`` megabytes is read into memory at the first search; 0 keeps to the disk."""
 
     passage: int = 128
     passage_stride: int = 32
     regions: int = 5
     device: str = "auto"
+    resident_mb: float = 0.0
     weights: RankingWeights = field(default_factory=RankingWeights)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
 
@@ -112,6 +116,9 @@ class Searcher:
         self.encoder = encoder
         self.settings = settings or SearchSettings()
         self._scorer = choose_scorer(self.settings.device)
+        self._keeping = threading.Lock()
+        self._tried = False
+        self._kept: RaggedPatches | None = None
 
     def search(
         self,
@@ -274,14 +281,14 @@ class Searcher:
                 store, self.coarse, query, lexical, allowed, settings.weights, limits
             )
             clock.lap("coarse")
-            patches = store.fetch_patches(offsets)
+            patches = self._fetch(offsets)
             clock.lap("fetch")
             late = self._late(query, patches, offsets)
         lanes = lexical.lanes(store, offsets, late)
         fused = lanes.fused(settings.weights)
         best = order(fused, store.pages.page_ids[offsets], k)
         shares = {name: value[best] for name, value in lanes.shares(settings.weights).items()}
-        kept = None if patches is None else _pick(patches, best)
+        kept = None if patches is None else pick(patches, best)
         clock.lap("rerank")
         return _Ranked(offsets[best], fused[best], shares, kept)
 
@@ -292,7 +299,27 @@ class Searcher:
         page_ids = self.store.pages.page_ids[offsets]
         return self._scorer.score(query, patches, page_ids, window=window, stride=stride)
 
+    def _fetch(self, offsets: Offsets) -> RaggedPatches:
+        kept = self._kept_patches()
+        return self.store.fetch_patches(offsets) if kept is None else pick(kept, offsets)
+
+    def _kept_patches(self) -> RaggedPatches | None:
+        """All multivectors, if they are to be kept in memory and fit."""
+        if not self.settings.resident_mb:
+            return None
+        with self._keeping:
+            if not self._tried:
+                self._kept = read_resident(self.store, self.settings.resident_mb * 1e6)
+                self._tried = True
+        return self._kept
+
     def _scan(self, query: QueryEmbedding, offsets: Offsets) -> FloatArray:
+        kept = self._kept_patches()
+        if kept is not None:
+            if 2 * len(offsets) > len(self.store.pages):
+                every = np.arange(len(self.store.pages), dtype=np.int64)
+                return self._late(query, kept, every)[offsets]
+            return self._late(query, pick(kept, offsets), offsets)
         scores = np.empty(len(offsets), np.float32)
         for start in range(0, len(offsets), _SCAN_PAGES):
             part = offsets[start : start + _SCAN_PAGES]
@@ -309,7 +336,7 @@ class Searcher:
         if not self.settings.regions:
             clock.lap("fetch")
             return tuple(self._hit(i, ranked, record, ()) for i, record in enumerate(records))
-        patches = ranked.patches or self.store.fetch_patches(offsets)
+        patches = ranked.patches or self._fetch(offsets)
         clock.lap("fetch")
         hits = []
         for i, record in enumerate(records):
@@ -374,11 +401,3 @@ class _Ranked:
 
 def _with_candidates(limits: CandidateSettings, candidates: int) -> CandidateSettings:
     return replace(limits, candidates=candidates, coarse_pool=max(candidates, limits.coarse_pool))
-
-
-def _pick(patches: RaggedPatches, wanted: NDArray[np.intp]) -> RaggedPatches:
-    """The multivectors of some of the pages, in the order wanted."""
-    parts = [patches.codes[patches.starts[i] : patches.starts[i + 1]] for i in wanted]
-    starts = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
-    codes = np.concatenate(parts) if parts else patches.codes[:0]
-    return RaggedPatches(codes, starts, patches.scales[wanted])

@@ -246,7 +246,7 @@ def _row(
 
 
 def _spelled(knobs: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in knobs.items() if name != "lanes")
+    return " ".join(f"{name}={value}" for name, value in knobs.items())
 
 
 def brief(found: Benchmark, abilities: Benchmark | None) -> list[Benchmark]:

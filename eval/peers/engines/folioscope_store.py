@@ -38,7 +38,9 @@ from retrieval.types import (
     QueryEmbedding,
 )
 
-_CANDIDATES = (20, 50, 100, 200, 400, 800)
+_CANDIDATES = (50, 100, 200, 400, 800)
+# Every page scored from memory, where that is no longer than two stages.
+_RESIDENT_UP_TO, _RESIDENT_MB = 20_000, 2000.0
 _CHECKPOINT_PAGES = 20_000
 _LETTER, _WORDS_A_LINE = (612.0, 792.0), 12
 
@@ -102,20 +104,18 @@ class Folioscope(Engine):
 
     def settings(self, pages: int, text: bool) -> Sequence[Setting]:
         counts = [n for n in _CANDIDATES if n < pages] or [pages]
-        curve = [
-            Setting(lanes, {"lanes": lanes, "candidates": n})
-            for lanes in ("vectors", "vectors and places")
-            for n in counts
-        ]
-        if text:
-            curve += [
-                Setting("all lanes", {"lanes": "all", "candidates": n}) for n in counts if n <= 200
-            ]
+        curve = [Setting("vectors", {"lanes": "vectors", "candidates": n}) for n in counts]
+        if pages <= _RESIDENT_UP_TO:
+            curve.append(Setting("vectors", {"lanes": "in memory", "candidates": pages}))
+        usual = min(100, pages)
+        for lanes in ("vectors and places", "all lanes") if text else ("vectors and places",):
+            curve.append(Setting(lanes, {"lanes": lanes, "candidates": usual}))
         return curve
 
     def search(self, question: Question, k: int, knobs: Mapping[str, Any]) -> Sequence[int]:
         searcher = self._searcher(str(knobs["lanes"]), int(knobs["candidates"]))
-        return [hit.page_id for hit in self._asked(searcher, question, k)]
+        more = {"mode": "exhaustive"} if knobs["lanes"] == "in memory" else {}
+        return [hit.page_id for hit in self._asked(searcher, question, k, **more)]
 
     def delete(self, folder: Path, ids: Sequence[int]) -> None:
         """Documents are what is removed, so whole documents must be named."""
@@ -154,13 +154,14 @@ class Folioscope(Engine):
 
 
 def _settings(lanes: str, candidates: int) -> SearchSettings:
-    if lanes == "all":
+    if lanes == "all lanes":
         return SearchSettings(
             candidates=CandidateSettings(candidates=candidates, coarse_pool=max(1000, candidates))
         )
     return SearchSettings(
         passage=0,
         regions=5 if lanes == "vectors and places" else 0,
+        resident_mb=_RESIDENT_MB if lanes == "in memory" else 0.0,
         weights=RankingWeights(bm25=0.0, document=0.0, length=0.0),
         candidates=CandidateSettings(
             candidates=candidates,

@@ -1,4 +1,8 @@
-"""Qdrant Edge: the storage and search of the Qdrant server as a library, HNSW over multivectors."""
+"""Qdrant Edge: the storage and search of the Qdrant server as a library.
+
+Every page is scored. Its graph over multivectors compares whole pages with each other while it is
+built, 128 times 128 products a pair: four hundred pages took longer than minutes.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,13 @@ import qdrant_edge as qdrant
 from eval.peers.protocol import Engine, Setting
 from eval.peers.workload import Pages, Question
 
-_EF = (16, 32, 64, 128, 256)
+# Kilobytes of vectors from which on a graph is built: never.
+_NO_GRAPH = 1 << 40
 _BATCH_PAGES = 256
 
 
 class QdrantEdge(Engine):
-    """The server's default graph (m 16, ef_construct 100); the knob is ``hnsw_ef``."""
+    """Float32 multivectors under MaxSim, mapped from disk; there is nothing to tune."""
 
     package = "qdrant-edge-py"
 
@@ -28,8 +33,7 @@ class QdrantEdge(Engine):
         self._shard = qdrant.EdgeShard.load(str(folder / "shard"))
 
     def settings(self, pages: int, text: bool) -> Sequence[Setting]:
-        graph = [Setting("HNSW", {"hnsw_ef": ef}) for ef in _EF]
-        return [*graph, Setting("scan", {"exact": True})]
+        return [Setting("scan", {"exact": True})]
 
     def search(self, question: Question, k: int, knobs: Mapping[str, Any]) -> Sequence[int]:
         return self._found(question, k, qdrant.SearchParams(**knobs), None)
@@ -68,9 +72,8 @@ def _config(dim: int) -> Any:
         distance=qdrant.Distance.Dot,
         multivector_config=qdrant.MultiVectorConfig(qdrant.MultiVectorComparator.MaxSim),
     )
-    # Graphs from the first thousand kilobytes on, rather than from ten thousand.
     return qdrant.EdgeConfig(
-        vectors=vectors, optimizers=qdrant.EdgeOptimizersConfig(indexing_threshold=1000)
+        vectors=vectors, optimizers=qdrant.EdgeOptimizersConfig(indexing_threshold=_NO_GRAPH)
     )
 
 
