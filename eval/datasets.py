@@ -105,7 +105,7 @@ class _Row(BaseModel):
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
     doc: Annotated[str, StringConstraints(min_length=1)]
     pages: list[Annotated[int, Field(strict=True, ge=0)]]
-    answers: list[str] = []
+    answers: list[str] | None = None
     answerable: bool = True
     kind: str = "all"
     scope: Literal["corpus", "doc", "video"] = "corpus"
@@ -182,7 +182,7 @@ def _question(row: _Row) -> Question:
         scope=row.scope,
         boxes=tuple(GoldBox(box.page, box.bbox, box.unit) for box in row.boxes),
         suspect=str(meta.get("page_check", "")).startswith("suspect"),
-        answers=tuple(row.answers),
+        answers=tuple(row.answers or ()),
         answerable=row.answerable,
     )
 

@@ -22,6 +22,19 @@ def test_every_field_of_a_jsonl_row(tmp_path: Path) -> None:
     assert questions[4].ignored == {1, 2}
 
 
+def test_answers_and_questions_without_any(tmp_path: Path) -> None:
+    rows = [
+        row("said", "owls?", "a.pdf", [0], answers=["two", 2]),
+        row("not said", "owls?", "a.pdf", [0], answers=None),
+        row("none", "owls?", "a.pdf", [], answerable=False),
+    ]
+    path = write_jsonl(tmp_path / "q.jsonl", rows)
+    assert [q.answers for q in read_questions(path)] == [("two", "2"), ()]
+    every = read_questions(path, unanswerable=True)
+    assert [(q.qid, q.answerable) for q in every][-1] == ("none", False)
+    assert every[-1].relevant == {} and every[0].relevant == {("a.pdf", 0): 1}
+
+
 def test_a_page_that_answers_is_never_ignored(tmp_path: Path) -> None:
     rows = [row("q", "owls?", "a.pdf", [1], meta={"also_on_pages": [1, 2]})]
     (question,) = read_questions(write_jsonl(tmp_path / "q.jsonl", rows))
