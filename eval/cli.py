@@ -203,7 +203,9 @@ def curves(
     language: Annotated[str | None, typer.Option(help="Only questions in this language.")] = None,
     scope: Annotated[str | None, typer.Option(help="Ask them all so: corpus or doc.")] = None,
     half: Annotated[str | None, typer.Option(help="dev or test: half of the documents.")] = None,
-    compression: Annotated[bool, typer.Option(help="Also compare compressions.")] = True,
+    compressed: Annotated[
+        int, typer.Option(min=0, help="Questions on which compressions are compared; 0: none.")
+    ] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """What two stages find, lose and take on your questions, by number of candidates and by
@@ -232,7 +234,7 @@ def curves(
     chosen = read_config(config, options)
     with notes.status("opening") as status:
         found = curves_config(
-            chosen, questions or None, k or KS, compression=compression, say=status.update
+            chosen, questions or None, k or KS, compressed=compressed, say=status.update
         )
         kept = keep_curves(found, out)
     if as_json:

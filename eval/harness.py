@@ -123,7 +123,7 @@ def curves_config(
     count: int | None,
     ks: Sequence[int],
     *,
-    compression: bool = True,
+    compressed: int = 20,
     say: Say | None = None,
 ) -> dict[str, Any]:
     """The curves of ``eval.curves`` on ``count`` of a configuration's questions, with all that
@@ -143,7 +143,7 @@ def curves_config(
         listed = f"doc_id IN ({', '.join(str(ids[name]) for name in ready.listed)})"
     names = {doc_id: name for name, doc_id in ids.items()}
     setup = Setup(ready.index, questions, ids, names, listed)
-    found = measure_curves(setup, ks, compression=compression, say=tell)
+    found = measure_curves(setup, ks, compressed=compressed, say=tell)
     return {
         "format": "folioscope-curves/1",
         "dataset": {"name": ready.data.name, "fingerprint": ready.data.fingerprint},
