@@ -49,6 +49,7 @@ MEANINGS: dict[str, Meaning] = {
     "illegible": Meaning("degraded", "its print is too small to be read, at its own resolution"),
     "partly-illegible": Meaning("degraded", "some of its print is too small to be read"),
     "detail-cut": Meaning("degraded", "not all of it was read in detail; the limit is max_tiles"),
+    "one-of-several": Meaning("fine", "one of several papers on the same scan"),
     "turned": Meaning("fine", "it lies sideways or upside down; it was read as it should lie"),
     "shrunk-by-encoder": Meaning(
         "fine", "its print is too small at the encoder's input size; its words are found by text"

@@ -34,8 +34,9 @@ def open_document(
 
             return RecordingDocument(path, media_type, settings, alive)
         from indexing.renderers.pictures import PictureDocument
+        from indexing.renderers.several import separated
 
-        return PictureDocument(path, media_type, settings.max_picture_megapixels)
+        return separated(PictureDocument(path, media_type, settings.max_picture_megapixels))
     from indexing.renderers.pdfium import PdfiumDocument
 
     if settings.renderer == "pdfium":
