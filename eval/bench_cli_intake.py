@@ -69,6 +69,20 @@ def posters(
     show_benchmark(found, out, as_json)
 
 
+def scans(
+    data: Annotated[Path, typer.Argument(help="Folder with docs/receipts and ocr_gt.")],
+    count: Annotated[int, typer.Option(min=1, help="Scans for each tone of the lid.")] = 40,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Scans of several receipts: how many are taken apart rightly, and wrongly."""
+    from eval.bench_detail import measure_scans
+
+    with notes.status("measuring"):
+        found = measure_scans(data, count)
+    show_benchmark(found, out, as_json)
+
+
 def intake(
     sources: SourcesArgument,
     ocr: Annotated[str, typer.Option(help="auto, tesseract, rapidocr or off.")] = "off",
@@ -99,5 +113,5 @@ def _engine(name: str) -> Engine:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``folioscope bench``."""
-    for command in (legibility, detail, posters, intake):
+    for command in (legibility, detail, posters, scans, intake):
         app.command()(command)

@@ -31,6 +31,7 @@ from eval.benchmark import Benchmark
 from indexing.intake import IntakeWorkers, expand_sources
 from indexing.ocr import InMemory
 from indexing.ocr_engines import SIDE, Engine, read_once
+from indexing.separate import separate
 from indexing.settings import IntakeSettings
 from retrieval.errors import InputError
 
@@ -196,3 +197,55 @@ def compose(parts: Sequence[Sample], height: float) -> tuple[Image, Counter[str]
         x += wide + gap
     words = Counter(plain(word) for part in parts for word in part.words)
     return poster, words
+
+
+def measure_scans(data: Path, scans: int = 40, seed: int = 7) -> Benchmark:
+    """Receipts laid on lids of several tones, two to four at a time and a little crooked: how
+    many scans are taken apart into as many, and how many single pictures are taken apart at all.
+
+    Raises ``InputError`` if ``data`` holds no receipts.
+    """
+    names = receipt_names(data, 10_000)
+    if len(names) < 4:
+        raise InputError(f"{data} lacks receipts; see `folioscope bench ocr --help`")
+    rng = np.random.default_rng(seed)
+    rows = []
+    for lid in (30, 90, 150, 190, 245):
+        right = found = 0
+        for _ in range(scans):
+            chosen = rng.choice(names, int(rng.integers(2, 5)), replace=False)
+            parts = separate(_scan(data, [str(name) for name in chosen], lid, rng))
+            right += len(parts) == len(chosen)
+            found += bool(parts)
+        rows.append({"lid_tone": lid, "scans": scans, "right_number": right, "taken_apart": found})
+    singles = sum(bool(separate(np.asarray(_receipt(data, name)))) for name in names)
+    return Benchmark("scans", rows, {"single_receipts": len(names), "wrongly_taken_apart": singles})
+
+
+def _receipt(data: Path, name: str) -> Pillow.Image:
+    with Pillow.open(data / "docs" / "receipts" / f"{name}.jpg") as picture:
+        return picture.convert("RGB")
+
+
+def _scan(data: Path, names: Sequence[str], lid: int, rng: np.random.Generator) -> Image:
+    papers = []
+    for name in names:
+        paper = _receipt(data, name)
+        paper.thumbnail((600, 1300))
+        papers.append(
+            paper.convert("RGBA").rotate(
+                float(rng.uniform(-4, 4)), expand=True, resample=Pillow.Resampling.BILINEAR
+            )
+        )
+    gap = 60
+    width = sum(paper.width for paper in papers) + gap * (len(papers) + 1)
+    height = max(paper.height for paper in papers) + 2 * gap
+    noise = rng.normal(lid, 3, (height, width, 1)).clip(0, 255).astype(np.uint8)
+    scan = Pillow.fromarray(np.repeat(noise, 3, axis=2))
+    x = gap
+    for paper in papers:
+        scan.paste(
+            paper, (x, int(rng.integers(gap // 2, height - paper.height - gap // 2 + 1))), paper
+        )
+        x += paper.width + gap
+    return np.asarray(scan)

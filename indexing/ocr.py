@@ -250,12 +250,9 @@ def _needs_detail(raster: Raster, tile: PixelBox, whole: _Part, comfort: float) 
     return has_run(print_like)
 
 
-def grey(image: Image) -> NDArray[np.float32]:
-    """The mean of the three colours, ``[h, w] float32`` 0 to 255."""
-    tones: NDArray[np.float32] = image[:, :, 0].astype(np.float32)
-    tones += image[:, :, 1]
-    tones += image[:, :, 2]
-    return tones / np.float32(3)
+def grey(image: Image) -> Image:
+    """The brightness of ``[h, w, 3] uint8``: ``[h, w] uint8``."""
+    return np.asarray(Pillow.fromarray(image).convert("L"), np.uint8)
 
 
 def print_blocks(image: Image) -> NDArray[np.bool_]:
@@ -265,17 +262,22 @@ def print_blocks(image: Image) -> NDArray[np.bool_]:
     rows, columns = tones.shape[0] // BLOCK, tones.shape[1] // BLOCK
     if not rows or not columns:
         return np.zeros((0, 0), bool)
-    across = np.zeros(tones.shape, bool)
-    down = np.zeros(tones.shape, bool)
-    across[:, 1:] = np.abs(np.diff(tones, axis=1)) > _EDGE
-    down[1:] = np.abs(np.diff(tones, axis=0)) > _EDGE
+    tones = tones[: rows * BLOCK, : columns * BLOCK]
 
-    def count(edges: NDArray[np.bool_]) -> NDArray[np.int64]:
-        whole = edges[: rows * BLOCK, : columns * BLOCK]
-        counts: NDArray[np.int64] = whole.reshape(rows, BLOCK, columns, BLOCK).sum(axis=(1, 3))
+    def count(first: Image, second: Image, width: int) -> NDArray[np.uint16]:
+        """Edges a block: where neighbours differ. Summed by columns first, which is quick."""
+        edges = np.zeros(tones.shape, np.uint8)
+        change = np.maximum(first, second) - np.minimum(first, second)
+        edges[tones.shape[0] - change.shape[0] :, width:] = change > _EDGE
+        by_rows = edges.reshape(rows, BLOCK, columns * BLOCK).sum(axis=1, dtype=np.uint8)
+        counts: NDArray[np.uint16] = by_rows.reshape(rows, columns, BLOCK).sum(
+            axis=2, dtype=np.uint16
+        )
         return counts
 
-    found: NDArray[np.bool_] = (count(across) >= _EDGES_ACROSS) & (count(down) >= _EDGES_DOWN)
+    across = count(tones[:, 1:], tones[:, :-1], 1)
+    down = count(tones[1:], tones[:-1], 0)
+    found: NDArray[np.bool_] = (across >= _EDGES_ACROSS) & (down >= _EDGES_DOWN)
     return found
 
 

@@ -31,7 +31,7 @@ def separate(image: Image) -> list[Box]:
     Empty unless there are two or more, each of them surely one.
     """
     step = max(1, round(max(image.shape[:2]) / _SMALL))
-    small = grey(image[::step, ::step])
+    small = grey(np.ascontiguousarray(image[::step, ::step])).astype(np.float32)
     background = _background(small)
     if background is None:
         return []

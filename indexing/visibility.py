@@ -59,7 +59,7 @@ def look(words: PageWords, preview: Image, points: tuple[float, float]) -> Sight
     """
     if not preview.size:
         return Sight(np.zeros(len(words), bool), False, 0.0)
-    tones = grey(preview)
+    tones = grey(preview).astype(np.float32)
     height, width = tones.shape
     covers = _corners(words.boxes, width, height, (0.0, 1.0))
     times = _times_covered(covers, width, height)
