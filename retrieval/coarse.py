@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval import coarse_kinds
+from retrieval.coarse_gpu import NearestOnGpu
 from retrieval.coarse_kinds import CoarseKind
 from retrieval.errors import StorageError
 from retrieval.pooling import PoolMethod, pool_page
@@ -55,6 +56,7 @@ class CoarseIndex:
         self._inner: Any = faiss.downcast_index(index.index)
         self._kind = kind
         self._owner = owner
+        self._gpu: NearestOnGpu | None = None
         self._refresh()
 
     @staticmethod
@@ -85,6 +87,11 @@ class CoarseIndex:
             index._append(page_ids, vectors)
         index._refresh()
         return index
+
+    def use_gpu(self) -> bool:
+        """Look up nearest vectors on a GPU from now on; whether there is one for this index."""
+        self._gpu = NearestOnGpu.of(self._inner, self._kind)
+        return self._gpu is not None
 
     def add(self, page_ids: PageIds, vectors: FloatArray) -> None:
         """Add pages: ``page_ids [m]`` says whose each of ``vectors [m, dim]`` is."""
@@ -209,6 +216,7 @@ class CoarseIndex:
             raise ValueError(f"vectors {vectors.shape} must be [{len(page_ids)}, {self.dim}]")
         if len(page_ids) and page_ids.min() < 0:
             raise ValueError("page ids must not be negative")
+        self._gpu = None  # it would not know them
         if len(page_ids):
             self._index.add_with_ids(vectors, page_ids)
 
@@ -278,9 +286,12 @@ class CoarseIndex:
             chosen = np.zeros(len(self._pages), bool)
             chosen[pages] = True
             allowed = np.repeat(chosen, np.diff(self._starts))
-        similarities, numbers = coarse_kinds.search(
-            self._inner, self._kind, query, _NEAREST_A_PAGE * k, allowed
-        )
+        if self._gpu is not None and allowed is None:
+            similarities, numbers = self._gpu.search(query, _NEAREST_A_PAGE * k)
+        else:
+            similarities, numbers = coarse_kinds.search(
+                self._inner, self._kind, query, _NEAREST_A_PAGE * k, allowed
+            )
         token, place = np.nonzero(numbers >= 0)
         page = np.searchsorted(self._starts, numbers[token, place], side="right") - 1
         found, column = np.unique(page, return_inverse=True)

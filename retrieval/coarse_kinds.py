@@ -206,6 +206,11 @@ def search(
     return similarities, numbers
 
 
+def stored_vectors(index: Any, kind: str) -> Any:
+    """The FAISS index that gives back any vector by its number."""
+    return _parts(index, kind)[1]
+
+
 def _parts(index: Any, kind: str) -> tuple[Any, Any]:
     """The part that is searched, and the part that holds all vectors' scalar codes in order."""
     downcast = library().downcast_index

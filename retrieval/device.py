@@ -25,6 +25,9 @@ DEVICES = ("auto", "cpu", "cuda")
 class Scorer(Protocol):
     """Scores pages for questions as ``retrieval.passages.best_passage`` does."""
 
+    @property
+    def is_gpu(self) -> bool: ...
+
     def score(
         self,
         query: QueryEmbedding,
@@ -40,6 +43,8 @@ class Scorer(Protocol):
 
 class CpuScorer:
     """The compiled kernel, or numpy."""
+
+    is_gpu = False
 
     def score(
         self,

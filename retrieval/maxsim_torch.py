@@ -50,7 +50,7 @@ class TorchScorer:
 
         self._torch = torch
         self.device = torch.device(device)
-        self._is_cuda = self.device.type == "cuda"
+        self._is_cuda = bool(self.device.type == "cuda")
         # Tensor cores multiply halves and add up in float32; a CPU has no use for halves.
         self._dtype = torch.float16 if self._is_cuda else torch.float32
         self._tile_rows = tile_rows
@@ -61,6 +61,11 @@ class TorchScorer:
         self._copied: list[Any] = []
         self._turn = 0
         self._lock = threading.Lock()
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether this is not torch's CPU."""
+        return self._is_cuda
 
     @property
     def cached_bytes(self) -> int:

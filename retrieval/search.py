@@ -119,6 +119,8 @@ class Searcher:
         self._keeping = threading.Lock()
         self._tried = False
         self._kept: RaggedPatches | None = None
+        if self._scorer.is_gpu:
+            coarse.use_gpu()
 
     def search(
         self,
