@@ -231,7 +231,9 @@ def _runs(best: FloatArray, below: _Index) -> tuple[_Index, FloatArray]:
     held = best
     runs, evidence = [], []
     for size in range(1, MAX_ROWS + 1):
-        runs.append(np.pad(members, ((0, 0), (0, MAX_ROWS - size)), constant_values=-1))
+        padded = np.full((len(members), MAX_ROWS), -1, np.intp)
+        padded[:, :size] = members
+        runs.append(padded)
         evidence.append(held)
         following = below[members[:, -1]]
         grown = following >= 0
