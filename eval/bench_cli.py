@@ -166,13 +166,19 @@ def ocr(
 
 @app.command()
 def video(
-    folder: Annotated[Path, typer.Argument(help="Folder with clips of known states.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder with clips of known states.")
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="What they show when; as eval/video_labels.json.")
     ] = None,
     questions: Annotated[
         Path | None, typer.Option(help="Questions about the clips: JSONL with times.")
     ] = None,
+    ocr: Annotated[str, typer.Option(help="For --questions: auto, tesseract, rapidocr.")] = "auto",
+    minutes: Annotated[
+        float, typer.Option(min=0, help="Instead of clips: drawn work of so many minutes.")
+    ] = 0,
     embedding: Annotated[
         bool, typer.Option(help="Also EfficientNet-lite0, which needs torch.")
     ] = False,
@@ -185,11 +191,22 @@ def video(
 
     Example:  folioscope bench video clips/
     """
+    from retrieval.errors import InputError
+
+    if minutes:
+        from eval.bench_video import measure_drawn_work
+
+        show_benchmark(measure_drawn_work(minutes), out, as_json)
+        return
+    if ocr not in ("auto", "tesseract", "rapidocr"):
+        raise InputError(f"--ocr is auto, tesseract or rapidocr, not '{ocr}'")
+    if folder is None:
+        raise InputError("name a folder of clips, or --minutes of work to be drawn")
     if questions is not None:
         from eval.bench_video_questions import measure_video_questions
 
         with notes.status("indexing the clips"):
-            asked = measure_video_questions(folder, questions)
+            asked = measure_video_questions(folder, questions, ocr)  # type: ignore[arg-type]  # checked above
         show_benchmark(asked, out, as_json)
         return
     from eval.bench_video import measure_video

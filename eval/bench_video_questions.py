@@ -12,7 +12,7 @@ from typing import Any
 from eval.benchmark import Benchmark
 from indexing.build import BuildSettings
 from indexing.index import Index
-from indexing.settings import IntakeSettings
+from indexing.settings import IntakeSettings, OcrChoice
 from retrieval.errors import InputError
 from retrieval.types import Hit
 
@@ -64,11 +64,11 @@ def read_time_questions(path: Path) -> list[TimeQuestion]:
     return found
 
 
-def measure_video_questions(folder: Path, questions: Path) -> Benchmark:
-    """Index the clips in ``folder`` with the standard settings, ask, and look at the times."""
+def measure_video_questions(folder: Path, questions: Path, ocr: OcrChoice = "auto") -> Benchmark:
+    """Index the clips in ``folder``, ask all of them, and look at the times of the hits."""
     asked = read_time_questions(questions)
     with tempfile.TemporaryDirectory() as place:
-        settings = BuildSettings(intake=IntakeSettings())
+        settings = BuildSettings(intake=IntakeSettings(ocr=ocr))
         began = time.monotonic()
         index = Index.create(Path(place) / "index", settings=settings)
         report = index.add([folder])
@@ -85,6 +85,7 @@ def measure_video_questions(folder: Path, questions: Path) -> Benchmark:
         "clips": report.documents_added,
         "pages": report.pages_added,
         "build_s": round(seconds, 1),
+        "ocr": ocr,
         "notes": list(report.notes),
     }
     return Benchmark("video-questions", rows, facts)

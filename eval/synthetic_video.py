@@ -246,18 +246,3 @@ def working_day(minutes: float = 10) -> Clip:
         raise AssertionError("a time beyond the parts")
 
     return Clip("ten minutes of work", minutes * 60, 4, draw, ())
-
-
-def all_clips() -> list[Clip]:
-    """Every clip with states."""
-    return [
-        static(),
-        caret(),
-        tick_box(),
-        digit(12),
-        digit(16),
-        typing(),
-        hard_cuts(),
-        cross_fade(),
-        fade_to_black(),
-    ]

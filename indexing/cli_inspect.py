@@ -108,6 +108,9 @@ def _print(plans: list[SourcePlan]) -> None:
     if good:
         console.print(table)
     for plan in plans:
+        if plan.note:
+            line = f"{Path(plan.source).name}: {plan.note}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         for flag, count in sorted(plan.flags.items()):
             where = f" on {count} page{'s' * (count != 1)}" if plan.pages > 1 else ""
             line = f"{Path(plan.source).name}: {flag}{where}"

@@ -38,7 +38,7 @@ class SourcePlan:
     ``sampled`` pages to all ``pages``. A source that would be refused has its ``reason`` only.
 
     ``tiles`` is the most parts that OCR would read beside whole pages; ``bytes`` is on disk in
-    the index; ``seconds`` is on this machine.
+    the index; ``seconds`` is on this machine; ``note`` says what a recording would cost whole.
     """
 
     source: str
@@ -55,6 +55,7 @@ class SourcePlan:
     vectors: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    note: str = ""
     flags: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -145,6 +146,7 @@ def _plan(
         vectors=round(vectors),
         bytes=round(vectors * (encoder.dim + _BESIDE_A_VECTOR)),
         seconds=seconds / min(cores(), settings.workers),
+        note=document.note,
         flags=dict.fromkeys(document.flags, 1)
         | {flag: max(1, all_pages(count)) for flag, count in flags.items()},
     )

@@ -50,6 +50,12 @@ def test_every_method_is_tuned_on_some_clips_and_reported_on_others(tmp_path: Pa
         bench_video.measure_video(tmp_path, labels, False)
 
 
+def test_drawn_work_becomes_few_pages() -> None:
+    (row,) = bench_video.measure_drawn_work(0.5).rows
+    assert row["frames"] == 120 and 5 <= row["kept"] <= 40
+    assert not row["held_back_by_a_limit"]
+
+
 def test_questions_are_answered_by_the_clip_and_the_time(tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     folder.mkdir()
@@ -62,7 +68,7 @@ def test_questions_are_answered_by_the_clip_and_the_time(tmp_path: Path) -> None
     ]
     shared = {"doc": "clips/port.mp4", "scope": "video"}
     questions.write_text("\n".join(json.dumps({**row, **shared}) for row in rows))
-    found = measure_video_questions(folder, questions)
+    found = measure_video_questions(folder, questions, "tesseract")
     assert [row["rank"] for row in found.rows] == [1, 1, None]
     assert (found.facts["with_times"], found.facts["time_of_first_is_right"]) == (2, 1)
     questions.write_text('{"scope": "video"}')
