@@ -1,8 +1,9 @@
 """The embedded reader: the sentence, table cell or labelled field that answers, with its place.
 
-It phrases nothing. A value is taken from the page where its row and column speak for the
-question ("Total: 6.00", the row "Inventories" under "2019"); otherwise the sentence that says
-most of what was asked. Values that would have to be worked out are not worked out.
+It phrases nothing. A number is taken from the table whose row and column are called what the
+question asks for ("Inventories" under "2019"), or worked out from such cells by a formula that
+everyone agrees on, spelled out; a value from where its row speaks for the question ("Total:
+6.00"); otherwise the sentence that says most of what was asked.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from decimal import Decimal
 import numpy as np
 
 from retrieval.types import Box, FloatArray
+from serving.answering.calculation import in_billions, work_out
+from serving.answering.cell_reader import SURE_CELL, FoundCell, find_cells
 from serving.answering.layout import Indices, Layout, cells, lay_out, union
 from serving.answering.spans import YEAR, Kind, Span, asked_for, number_value, spans_of
+from serving.answering.subject import subject_fit
 from serving.answering.types import EvidencePage
 
 # Fitted on the development half of the evaluation questions (docs/BENCHMARKS.md).
@@ -35,6 +39,8 @@ _OTHER_YEAR = 0.4
 _NO_YEAR = 0.75
 _LOWER = 0.08
 _QUALIFIED = 0.5
+# Nobody asks for an amount that is nothing; taxes at 0 % and change are.
+_NOTHING = 0.4
 # Words that make of an amount another amount: a total before tax is not the total.
 _OTHERWISE = frozenset(
     (
@@ -52,7 +58,8 @@ _CONTENT = re.compile(r"[^\W\d_]{2,}")
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
     """A possible answer: ``text`` as the page says it, inside ``box``; ``quote`` is the row or
-    sentence that it stands in, inside ``around``. ``score`` is in [0, 1]."""
+    sentence that it stands in, inside ``around``. ``score`` is in [0, 1]. A figure that was worked
+    out has its ``arithmetic`` and the other cells that it ``rests_on``."""
 
     page: EvidencePage
     text: str
@@ -61,6 +68,8 @@ class Reading:
     around: Box
     score: float
     kind: Kind
+    arithmetic: str = ""
+    rests_on: tuple[Reading, ...] = ()
 
 
 def read(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
@@ -70,17 +79,58 @@ def read(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
     pages = [page for page in pages if len(page.record.words) and page.evidence.size]
     if not pages:
         return []
+    trusts = [_trust(page, pages) * subject_fit(question, page) for page in pages]
     found: list[Reading] = []
     if kind in ("amount", "percent", "date", "year", "count"):
-        for page in pages:
+        for page, trust in zip(pages, trusts, strict=True):
             layout = lay_out(page.record.words)
-            found.extend(_values(page, layout, kind, years, _trust(page, pages), question.lower()))
+            found.extend(_values(page, layout, kind, years, trust, question.lower()))
     if not found:
-        for page in pages:
+        for page, trust in zip(pages, trusts, strict=True):
             layout = lay_out(page.record.words)
-            found.extend(_phrases(page, layout, kind, _trust(page, pages)))
+            found.extend(_phrases(page, layout, kind, trust))
     found.sort(key=lambda reading: -reading.score)
-    return _whole(found) if "total" in question.lower() else found
+    if "total" in question.lower():
+        found = _whole(found)
+    if kind in ("amount", "percent", "count", "computed"):
+        found = [*_from_tables(question, pages), *found]
+    return found
+
+
+def _from_tables(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
+    """The figure that a formula gives, or else the cell, if it is surely the one meant."""
+    worked = work_out(question, pages)
+    # A share is of something that its cell's label does not say; a ratio that a page gives may
+    # be defined in another way than the question does.
+    stated = asked_for(question) not in ("percent", "computed")
+    cells = find_cells(question, pages) if stated and worked is None else []
+    if cells and cells[0].score >= SURE_CELL:
+        worked = in_billions(question, cells[0])
+    if worked is not None:
+        first, *others = (_of_cell(cell) for cell in worked.cells)
+        said = replace(
+            first,
+            text=worked.text,
+            score=worked.score,
+            arithmetic=worked.arithmetic,
+            rests_on=tuple(others),
+        )
+        return [said]
+    return [_of_cell(cell) for cell in cells[:1] if cell.score >= SURE_CELL]
+
+
+def _of_cell(found: FoundCell) -> Reading:
+    words, cell = found.page.record.words, found.cell
+    around = _in_row(cell.members, cell.label, words.boxes)
+    return Reading(
+        found.page,
+        cell.text,
+        union(words.boxes, cell.members),
+        " ".join(words.texts[i] for i in around),
+        union(words.boxes, around),
+        found.score,
+        "cell",
+    )
 
 
 def _whole(found: list[Reading]) -> list[Reading]:
@@ -130,6 +180,8 @@ def _values(
                 score *= _BARE
             score *= _year_fit(page, years, layout, boxes, number, members, kind)
             score *= _QUALIFIED ** _qualifiers(page, label, asked)
+            if kind == "amount" and span.value == 0:
+                score *= _NOTHING
             score += _LOWER * float(boxes[members[0], 1])
             around = _in_row(members, label, boxes)
             found.append(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
-Kind = Literal["amount", "percent", "date", "year", "count", "text", "yes-no", "computed"]
+# ``cell``: a number of a table, or worked out from some, whose row and column are surely meant.
+Kind = Literal["amount", "percent", "date", "year", "count", "text", "yes-no", "computed", "cell"]
 
 _CURRENCY = r"(?:US\$|RM|Rs\.?|[$€£¥₹]|\b(?:USD|EUR|GBP|MYR|INR|CHF)\b)"
 _NUMBER = r"\d{1,3}(?:[,.'\u00a0\u202f]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?"
@@ -58,7 +59,8 @@ _COMPUTED = re.compile(
         (
             "difference|gap|ratio|average|sum of|combined|how much (?:more|less|higher)",
             "change[ds]?|growth|grow|grew|increase[ds]?|decrease[ds]?|compare[ds]?|margin|turnover",
-            "how many (?:figures|charts|tables|pages|images|pictures)",
+            "how many (?:figures|charts|tables|pages|images|pictures|times)",
+            "how many .*(?:mention|appear|include[ds]? in the document)[a-z]*",
         )
     )
     + r")\b",
@@ -76,7 +78,8 @@ _ASKS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         re.compile(
             r"\bhow much\b|\b(?:total|amount|price|cost|revenues?|sales|expenses?|income|profit"
             r"|dividends?|assets|liabilities|inventor(?:y|ies)|expenditures?|capex|balance|paid"
-            r"|fees?|charges?|spent|cash|debt|equity|ebitda|worth|value of)\b",
+            r"|fees?|charges?|spent|cash|debt|equity|ebitda|worth|value of|working capital|pp&e"
+            r"|ppn?e|goodwill|payables?|receivables?|depreciation)\b",
             re.I,
         ),
     ),

@@ -183,12 +183,16 @@ def check_claim(claim: Claim, pages: Mapping[int, PageRecord], question: str = "
     problems = [problem for citation in citations for problem in citation.problems]
     if not citations:
         problems.append("it cites nothing")
-    steps, wrong = _steps(f"{claim.text}\n{claim.arithmetic}", evidence)
+    steps, wrong, right = _steps(f"{claim.text}\n{claim.arithmetic}", evidence)
+    # The constants of a step that is right (365 days, a half) stand in no evidence.
+    text = claim.text
+    for step in right:
+        text = text.replace(step, " ")
     problems += wrong
     known = _values_in(evidence) | steps | _values_in(question)
     problems += [
-        f"{text} does not stand in the evidence"
-        for text, values in _numbers(claim.text)
+        f"{shown} does not stand in the evidence"
+        for shown, values in _numbers(text)
         if not any(_close(value, other) for value in values for other in known)
     ]
     dates = {date_key(m.group()) for m in DATE.finditer(f"{evidence} {question}")} | {
@@ -269,12 +273,13 @@ def _close(value: Decimal, other: Decimal) -> bool:
     return any(value.scaleb(step) == other or value == other.scaleb(step) for step in (3, 6, 9))
 
 
-def _steps(text: str, evidence: str) -> tuple[set[Decimal], list[str]]:
-    """Results of arithmetic steps whose operands stand in the evidence and that are right, and
-    what is wrong with the others."""
+def _steps(text: str, evidence: str) -> tuple[set[Decimal], list[str], list[str]]:
+    """Results of arithmetic steps whose operands stand in the evidence and that are right, what is
+    wrong with the others, and the right ones as they are written."""
     known = _values_in(evidence)
     results: set[Decimal] = set()
-    wrong = []
+    wrong: list[str] = []
+    right: list[str] = []
     for match in _STEP.finditer(text):
         left = re.sub(r"[$€£, ]|%|million|billion", "", match["left"].lower())
         left = left.replace("\u00d7", "*").replace("x", "*").replace("\u00f7", "/")
@@ -298,7 +303,8 @@ def _steps(text: str, evidence: str) -> tuple[set[Decimal], list[str]]:
             wrong.append(f"the step {step} is wrong")
         else:
             results.add(abs(result))
-    return results, wrong
+            right.append(step)
+    return results, wrong, right
 
 
 def _evaluate(expression: str) -> Decimal | None:

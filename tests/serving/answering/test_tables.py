@@ -1,0 +1,128 @@
+"""Numbers of tables: found by row and column, worked out where a formula says so."""
+
+from __future__ import annotations
+
+import doctest
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.answering import accounts, subject, tables
+from serving.answering.cell_reader import SURE_CELL, find_cells
+from serving.answering.layout import lay_out
+from serving.answering.reader import read
+from serving.answering.subject import subject_fit
+from serving.answering.tables import table_cells
+from serving.answering.types import Claim
+from serving.answering.verify import check_claim
+from tests.serving.answering.pages import BALANCE, report, table_page
+
+
+@pytest.mark.parametrize("module", [accounts, subject, tables])
+def test_examples(module: Any) -> None:
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [
+        ("What is the FY2021 inventory of Acme? Answer in USD millions.", "5,409"),
+        ("What were Acme's inventories in 2020?", "5,209"),
+        ("How much total assets did Acme have at the end of FY20?", "50,710"),
+        ("What is the FY2019 capital expenditure amount for Acme?", "(1,484)"),
+        ("What is the year end FY2021 net PP&E for Acme?", "7,597"),
+        ("How much was revenue in FY2020?", "65,398"),
+    ],
+)
+def test_the_cell_of_row_and_year(question: str, value: str) -> None:
+    best = read(question, report())[0]
+    assert (best.kind, best.text) == ("cell", value) and value in best.quote
+
+
+@pytest.mark.parametrize(
+    ("question", "value", "cells"),
+    [
+        ("What is Acme's FY2021 net working capital?", "5,818", 2),
+        ("What is Acme's FY2021 working capital ratio?", "1.42", 2),
+        ("What is the FY2021 free cash flow (FCF) of Acme?", "7,699", 2),
+        ("What is Acme's FY2021 asset turnover ratio?", "1.32", 3),
+        (
+            "What is Acme's year-over-year change in revenue from FY2020 to FY2021 (in percent)?",
+            "2.5%",
+            2,
+        ),
+        ("What is Acme's FY2021 operating income margin in percent?", "13.6%", 2),
+        ("What is Acme's FY2021 net PP&E in USD billions?", "7.60", 1),
+    ],
+)
+def test_a_figure_that_follows_is_spelled_out_and_holds(
+    question: str, value: str, cells: int
+) -> None:
+    pages = report()
+    best = read(question, pages)[0]
+    assert (best.text, len(best.rests_on) + 1) == (value, cells)
+    assert best.arithmetic.endswith(f"= {value}")
+    from serving.answering.pipeline import _claim
+
+    records = {page.record.page_id: page.record for page in pages}
+    checked = check_claim(_claim(best), records, question)
+    assert checked.verdict == "supported", checked.problems
+    wrong = Claim(
+        best.arithmetic.replace("= ", "= 9"), checked.citations, f"{best.arithmetic[:-1]}9"
+    )
+    assert check_claim(wrong, records, question).verdict != "supported"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is the FY2018 inventory of Acme?",  # no such column
+        "What is the FY2021 goodwill of Acme?",  # no such row
+        "What is the FY2021 inventory of Umbrella Holdings?",  # another company
+        "What is Acme's FY2019 net working capital?",  # one operand's year is not there
+        "What is Acme's 3 year average operating income margin in percent for FY2021?",
+        "What is the total amount?",  # any row's name
+    ],
+)
+def test_what_the_tables_do_not_say_is_no_cell(question: str) -> None:
+    assert all(reading.kind != "cell" for reading in read(question, report()))
+
+
+def test_a_statement_that_is_named_is_preferred() -> None:
+    notes = table_page((("Notes",), *BALANCE[2:3], ("Inventories", "1", "2")), page_id=9)
+    pages = [notes, *report()]
+    found = find_cells("Per the balance sheet, what is the FY2021 inventory of Acme?", pages)
+    assert found[0].cell.text == "5,409" and found[0].score >= SURE_CELL
+
+
+def test_another_day_and_another_shop_are_told_apart() -> None:
+    receipt = table_page(
+        (("CORNER CAFE",), ("01/05/2018",), ("TOTAL", "9.50")), source="scan-17.jpg"
+    )
+    asked = "What is the total on the receipt from {} dated {}?"
+    assert subject_fit(asked.format("CORNER CAFE", "1 May 2018"), receipt) == 1.0
+    assert subject_fit(asked.format("C0RNER CAFE", "01-05-2018"), receipt) > 0.6
+    assert subject_fit(asked.format("CORNER CAFE", "02/05/2018"), receipt) < 0.5
+    assert subject_fit(asked.format("GRAND HOTEL", "01/05/2018"), receipt) < 0.5
+
+
+@given(
+    columns=st.integers(1, 3),
+    years=st.permutations(["2019", "2020", "2021"]),
+    values=st.lists(st.integers(0, 10**7), min_size=3, max_size=3),
+    bracketed=st.booleans(),
+)
+def test_every_number_has_its_year_whatever_their_order(
+    columns: int, years: list[str], values: list[int], bracketed: bool
+) -> None:
+    shown = [f"({value:,})" if bracketed else f"{value:,}" for value in values]
+    page = table_page((("", *years[:columns]), ("Cash paid for interest", *shown[:columns])))
+    words = page.record.words
+    found = [
+        cell for cell in table_cells(words, lay_out(words)) if cell.label_text.startswith("Cash")
+    ]
+    assert [(cell.year, cell.text) for cell in found] == list(
+        zip(years[:columns], shown[:columns], strict=True)
+    )
