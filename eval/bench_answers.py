@@ -3,8 +3,10 @@
 QUESTIONS is JSONL with ``answers``, ``answerable`` and, for some, ``boxes`` (data/README.md). The
 embedded reader answers each. By kind of question: how many were answered, how many of these are
 right (the same number, or the expected text within the answer), how many cite a page that
-answers, on how many the cited box holds the true one's centre, and how many were let pass as
-unanswerable that are, and are not.
+answers, and how many were let pass as unanswerable that are, and are not.
+
+Of every question with marked boxes, answered or shown passages: whether a cited box overlaps a
+marked one by a quarter and by half of their union, and whether it holds a marked one whole.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 
 from eval.benchmark import Benchmark
 from eval.datasets import Question, read_questions
+from eval.places import iou
 from indexing.index import Index
 from retrieval.errors import InputError
 from serving.answering.pipeline import Answerer
@@ -31,6 +34,8 @@ from serving.answering.types import Answer
 
 _SHORT = 25
 _LONGEST = 240
+# Marked boxes are drawn by hand or around letters: so much may stick out, in page fractions.
+_SLACK = 0.01
 
 
 @dataclass(slots=True)
@@ -46,7 +51,9 @@ class Row:
     supported: int = 0
     page: int = 0
     boxed: int = 0
-    box: int = 0
+    quarter: int = 0
+    half: int = 0
+    inside: int = 0
 
 
 def is_right(said: str, expected: list[str]) -> bool:
@@ -83,8 +90,8 @@ def measure_answers(questions_file: Path, index_folder: Path, half: str | None =
         question = gold.get(row["qid"]) or _unanswerable(row)
         if question is None or (half and question.half != half):
             continue
-        if row.get("answerable", True) and not row["answers"]:
-            continue  # it asks for a page, not for an answer
+        if row.get("answerable", True) and not row["answers"] and not question.boxes:
+            continue  # it asks for a page, not for an answer or a place
         doc = index.find(question.doc) if question.scope == "doc" else None
         began = time.perf_counter()
         answer = answerer.ask(question.text, doc=doc)
@@ -99,7 +106,10 @@ def measure_answers(questions_file: Path, index_folder: Path, half: str | None =
             "right_of_these": _share(r.right, r.answered),
             "citation_checks": _share(r.supported, r.answered),
             "cites_an_answering_page": _share(r.page, r.answered),
-            "true_box_cited": _share(r.box, r.boxed),
+            "with_boxes": r.boxed,
+            "iou_25": _share(r.quarter, r.boxed),
+            "iou_50": _share(r.half, r.boxed),
+            "box_inside": _share(r.inside, r.boxed),
             "unanswerable": r.unanswerable,
             "of_these_answered": r.wrongly_answered,
         }
@@ -130,6 +140,10 @@ def _count(counted: Row, row: Mapping[str, Any], question: Question, answer: Ans
         counted.unanswerable += 1
         counted.wrongly_answered += given
         return
+    if question.boxes:
+        _count_places(counted, question, answer)
+    if not row["answers"]:
+        return
     counted.questions += 1
     if not given:
         counted.declined += 1
@@ -139,16 +153,29 @@ def _count(counted: Row, row: Mapping[str, Any], question: Question, answer: Ans
     counted.supported += answer.verdict == "supported"
     citation = answer.claims[0].citations[0]
     counted.page += citation.page in question.pages and citation.name == Path(question.doc).name
-    truth = [box for box in question.boxes if box.page == citation.page]
-    if truth and citation.name == Path(question.doc).name:
-        hit = next(h for h in answer.hits if h.page_id == citation.page_id)
-        counted.boxed += 1
-        x0, y0, x1, y1 = citation.box
-        counted.box += any(
-            x0 - 0.01 <= (b.box[0] + b.box[2]) / 2 / hit.size[0] <= x1 + 0.01
-            and y0 - 0.01 <= (b.box[1] + b.box[3]) / 2 / hit.size[1] <= y1 + 0.01
-            for b in truth
-        )
+
+
+def _count_places(counted: Row, question: Question, answer: Answer) -> None:
+    """How the places cited agree with those marked, the best of them counting."""
+    sizes = {hit.page_id: (hit.doc_id, hit.size) for hit in answer.hits}
+    best = 0.0
+    inside = False
+    for citation in (c for claim in answer.claims for c in claim.citations):
+        if citation.name != Path(question.doc).name or citation.page_id not in sizes:
+            continue
+        size = sizes[citation.page_id][1]
+        marked = question.boxes_on(question.doc, citation.page)
+        if not marked:
+            continue
+        truth = np.array([box.box for box in marked], np.float64) / np.array([*size, *size])
+        cited = np.array([citation.box], np.float64)
+        best = max(best, float(iou(cited, truth).max()))
+        low, high = cited[0, :2] - _SLACK, cited[0, 2:] + _SLACK
+        inside |= bool(((truth[:, :2] >= low) & (truth[:, 2:] <= high)).all(axis=1).any())
+    counted.boxed += 1
+    counted.quarter += best >= 0.25
+    counted.half += best >= 0.5
+    counted.inside += inside
 
 
 def _share(part: int, whole: int) -> float | None:

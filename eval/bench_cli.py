@@ -262,6 +262,23 @@ def answers(
 
 
 @app.command()
+def verifier(
+    questions: QuestionsArgument,
+    index: IndexOption,
+    half: Annotated[str | None, typer.Option(help="dev or test: half of the documents.")] = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """True claims and planted lies about the answering pages: false alarms, and what is caught."""
+    from eval.verifier_claims import measure_verifier
+    from retrieval.errors import InputError
+
+    if half not in (None, "dev", "test"):
+        raise InputError("--half is dev or test")
+    _show(measure_verifier(questions, index, half), out, as_json)
+
+
+@app.command()
 def load(
     questions: QuestionsArgument,
     index: IndexOption,

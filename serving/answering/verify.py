@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
@@ -183,17 +183,18 @@ def check_claim(claim: Claim, pages: Mapping[int, PageRecord], question: str = "
     problems = [problem for citation in citations for problem in citation.problems]
     if not citations:
         problems.append("it cites nothing")
-    steps, wrong, right = _steps(f"{claim.text}\n{claim.arithmetic}", evidence)
+    units = _units([pages[citation.page_id] for citation in sound])
+    steps, wrong, right = _steps(f"{claim.text}\n{claim.arithmetic}", evidence, units)
     # The constants of a step that is right (365 days, a half) stand in no evidence.
     text = claim.text
     for step in right:
         text = text.replace(step, " ")
     problems += wrong
-    known = _values_in(evidence) | steps | _values_in(question)
+    known = _values_in(evidence) | _with_footnotes(evidence) | steps | _values_in(question)
     problems += [
         f"{shown} does not stand in the evidence"
         for shown, values in _numbers(text)
-        if not any(_close(value, other) for value in values for other in known)
+        if not any(_stands(value, other, units) for value in values for other in known)
     ]
     dates = {date_key(m.group()) for m in DATE.finditer(f"{evidence} {question}")} | {
         date_key(token) for token in re.findall(r"\b\d{8}\b", evidence)
@@ -264,16 +265,30 @@ def _values_in(text: str) -> set[Decimal]:
     return {abs(value) for _, values in _numbers(text) for value in values}
 
 
-def _close(value: Decimal, other: Decimal) -> bool:
-    """Equal, or equal once a scale is written out ("1.6 billion" of 1,577 is not: it is rounded,
-    and a rounded figure is another figure unless it says so)."""
-    value, other = abs(value), abs(other)
-    if value == other:
-        return True
-    return any(value.scaleb(step) == other or value == other.scaleb(step) for step in (3, 6, 9))
+def _with_footnotes(text: str) -> set[Decimal]:
+    """Numbers with a footnote's letters right behind them: "73ab"."""
+    found = (number_value(m[1]) for m in re.finditer(r"(?<![\w.,])(\d[\d.,]*)[a-e]{1,2}\b", text))
+    return {abs(value) for value in found if value is not None}
 
 
-def _steps(text: str, evidence: str) -> tuple[set[Decimal], list[str], list[str]]:
+def _units(records: Iterable[PageRecord]) -> tuple[int, ...]:
+    """The powers of ten that pages give their figures in: "(in millions)"."""
+    said = {word for record in records for text in record.words.texts for word in tokens(text)}
+    names = {3: ("thousand", "thousands"), 6: ("million", "millions"), 9: ("billion", "billions")}
+    return tuple(power for power, words in names.items() if said & set(words))
+
+
+def _stands(value: Decimal, other: Decimal, units: Sequence[int]) -> bool:
+    """Equal, or equal once the unit of the page is written out: 1,577 on a page in millions is
+    1,577,000,000 and 1.577 billion. "1.6 billion" is not: it is rounded, and a rounded figure is
+    another figure unless the step is spelled out."""
+    value = abs(value)
+    return value == other or any(value == other.scaleb(unit) for unit in units)
+
+
+def _steps(
+    text: str, evidence: str, units: Sequence[int]
+) -> tuple[set[Decimal], list[str], list[str]]:
     """Results of arithmetic steps whose operands stand in the evidence and that are right, what is
     wrong with the others, and the right ones as they are written."""
     known = _values_in(evidence)
@@ -281,7 +296,7 @@ def _steps(text: str, evidence: str) -> tuple[set[Decimal], list[str], list[str]
     wrong: list[str] = []
     right: list[str] = []
     for match in _STEP.finditer(text):
-        left = re.sub(r"[$€£, ]|%|million|billion", "", match["left"].lower())
+        left = re.sub(r"[$€£, ]|%", "", match["left"].lower())
         left = left.replace("\u00d7", "*").replace("x", "*").replace("\u00f7", "/")
         left = re.sub(r"[\u2212\u2013]", "-", left)
         left = re.sub(r"^[^-(\d]+", "", left)
@@ -294,7 +309,7 @@ def _steps(text: str, evidence: str) -> tuple[set[Decimal], list[str], list[str]
             continue
         step = match.group().strip()
         if not all(
-            any(_close(operand, other) for other in known | results)
+            any(_stands(operand, other, units) for other in known | results)
             or operand in (1, 2, 100, 365, 1000)
             for operand in operands
         ):
