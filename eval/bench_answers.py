@@ -5,8 +5,9 @@ embedded reader answers each. By kind of question: how many were answered, how m
 right (the same number, or the expected text within the answer), how many cite a page that
 answers, and how many were let pass as unanswerable that are, and are not.
 
-Of every question with marked boxes, answered or shown passages: whether a cited box overlaps a
-marked one by a quarter and by half of their union, and whether it holds a marked one whole.
+Of every question with marked boxes, answered or shown passages: whether a cited box, or the part
+of it that is the answer, overlaps a marked one by a quarter and by half of their union, and
+whether the cited box holds a marked one whole.
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ def _count_places(counted: Row, question: Question, answer: Answer) -> None:
         if not marked:
             continue
         truth = np.array([box.box for box in marked], np.float64) / np.array([*size, *size])
-        cited = np.array([citation.box], np.float64)
+        cited = np.array([citation.box, citation.answer_box or citation.box], np.float64)
         best = max(best, float(iou(cited, truth).max()))
         low, high = cited[0, :2] - _SLACK, cited[0, 2:] + _SLACK
         inside |= bool(((truth[:, :2] >= low) & (truth[:, 2:] <= high)).all(axis=1).any())

@@ -342,7 +342,13 @@ def _citation(reading: Reading) -> Citation:
     hit, record = reading.page.hit, reading.page.record
     name = hit.source.rsplit("/", 1)[-1]
     return Citation(
-        record.page_id, record.doc_id, name, record.number, reading.around, reading.quote
+        record.page_id,
+        record.doc_id,
+        name,
+        record.number,
+        reading.around,
+        reading.quote,
+        answer_box=reading.box,
     )
 
 

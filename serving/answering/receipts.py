@@ -106,7 +106,14 @@ def verify_receipt(path: Path, index: Index) -> list[str]:
 
 def _claim(said: Mapping[str, Any]) -> Claim:
     citations = tuple(
-        Citation(**{**c, "box": tuple(c["box"]), "problems": tuple(c["problems"])})
+        Citation(
+            **{
+                **c,
+                "box": tuple(c["box"]),
+                "problems": tuple(c["problems"]),
+                "answer_box": tuple(c["answer_box"]) if c.get("answer_box") else None,
+            }
+        )
         for c in said["citations"]
     )
     return Claim(

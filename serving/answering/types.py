@@ -17,7 +17,8 @@ Status = Literal["answered", "evidence", "not-in-documents", "blocked", "review"
 @dataclass(frozen=True, slots=True)
 class Citation:
     """Where a claim stands: ``quote`` is what the page's words say inside ``box`` (page
-    fractions). ``problems`` is why it does not hold, empty if it does."""
+    fractions), ``answer_box`` the part of it that is the answer itself, if that is known.
+    ``problems`` is why it does not hold, empty if it does."""
 
     page_id: int
     doc_id: int
@@ -26,6 +27,7 @@ class Citation:
     box: Box
     quote: str
     problems: tuple[str, ...] = ()
+    answer_box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)

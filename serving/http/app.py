@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,10 +31,11 @@ from serving.http.lane import Lane
 from serving.http.metrics import Metrics
 from serving.http.pictures import Pictures
 from serving.http.problems import Problem
-from serving.http.routes import answers, documents, pages, search, status
+from serving.http.routes import answers, documents, pages, review, search, status
 from serving.http.schemas import ProblemOut
 from serving.http.settings import ServerSettings, is_loopback
 from serving.http.state import RateLimit, ServerState
+from serving.safety.gate import SafetyGate
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 _access = logging.getLogger("folioscope.access")
@@ -44,7 +46,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; "
+        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; style-src 'self'; "
+        "script-src 'self'; "
         "connect-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
     ),
 }
@@ -93,6 +96,18 @@ def _model(settings: ServerSettings) -> Model | None:
     )
 
 
+def _gate(state: ServerState) -> SafetyGate | None:
+    """The safety gate, which may use the encoder that an index has loaded."""
+    from serving.safety.setup import gate_of
+
+    ready = [collection for collection in state.collections if collection.ready]
+    return gate_of(
+        state.settings.safety,
+        encoder=ready[0].index.encoder if ready else None,
+        queue=state.settings.state / "review.sqlite",
+    )
+
+
 def create_app(settings: ServerSettings) -> FastAPI:
     """The service. Indexes open when it starts (the lifespan), not here."""
 
@@ -104,6 +119,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
         try:
             for collection in state.collections:
                 await asyncio.to_thread(collection.start)
+            state = replace(state, gate=await asyncio.to_thread(_gate, state))
+            app.state.server = state
             watcher = asyncio.create_task(_watch(state))
             yield
         finally:
@@ -119,7 +136,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
         responses={"default": {"model": ProblemOut, "description": "A problem (RFC 9457)."}},
     )
     problems.install(app)
-    for router in (search.router, answers.router, documents.router, pages.router, status.router):
+    rooms = (search, answers, documents, pages, review, status)
+    for router in (room.router for room in rooms):
         app.include_router(router, prefix="/v1")
     app.include_router(status.health)
     if WEB.is_dir():
@@ -160,6 +178,8 @@ def _close(state: ServerState) -> None:
     state.images.close()
     state.answers.close()
     state.pictures.close()
+    if state.gate is not None and state.gate.queue is not None:
+        state.gate.queue.close()
     state.database.close()
 
 

@@ -34,10 +34,14 @@ def serve(
         bool | None, typer.Option("--read-only/--read-write", help="Refuse every change.")
     ] = None,
     vlm: Annotated[
-        str | None, typer.Option(help="URL of an OpenAI-compatible model that answers.")
+        str | None,
+        typer.Option(help="A model that answers: an endpoint's URL, or local:MODEL."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Its name, where the server has several.")
+    ] = None,
+    safety: Annotated[
+        str | None, typer.Option(help="The safety gate: on, off, or a policy file.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings in TOML.")] = None,
     json_logs: Annotated[bool, typer.Option(help="Log one JSON object a line.")] = False,
@@ -72,6 +76,7 @@ def serve(
         host=host,
         port=port,
         read_only=read_only,
+        safety=safety,
         vlm_url=vlm,
         vlm_model=model,
     )

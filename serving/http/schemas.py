@@ -275,7 +275,8 @@ class AskRequest(BaseModel):
 
 
 class CitationOut(_Out):
-    """Where a claim stands; ``number`` is what the page shows, from 1."""
+    """Where a claim stands; ``number`` is what the page shows, from 1. ``answer_box`` is the part
+    of ``box`` that is the answer itself, if that is known."""
 
     number: int
     page_id: int
@@ -285,6 +286,7 @@ class CitationOut(_Out):
     box: tuple[float, float, float, float]
     quote: str
     problems: list[str]
+    answer_box: tuple[float, float, float, float] | None
 
 
 class ClaimOut(_Out):
@@ -353,6 +355,7 @@ def _claim(claim: Claim, numbers: Iterator[int]) -> ClaimOut:
                 box=citation.box,
                 quote=citation.quote,
                 problems=list(citation.problems),
+                answer_box=citation.answer_box,
             )
             for citation in claim.citations
         ],

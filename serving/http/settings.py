@@ -52,6 +52,7 @@ class ServerSettings(BaseSettings):
     vlm_url: str | None = Field(
         default=None, description="An OpenAI-compatible endpoint, or local:MODEL."
     )
+    safety: str = Field(default="on", description="on, off, or a policy file.")
     vlm_model: str = ""
     vlm_key: str = Field(default="none", repr=False)
 

@@ -22,6 +22,7 @@ from serving.http.metrics import Metrics
 from serving.http.pictures import Pictures
 from serving.http.problems import Problem
 from serving.http.settings import ServerSettings
+from serving.safety.gate import SafetyGate
 
 
 class RateLimit:
@@ -64,6 +65,7 @@ class ServerState:
     metrics: Metrics
     rate: RateLimit
     auditor: RecallAuditor | None = None
+    gate: SafetyGate | None = None
 
 
 def server(request: Request) -> ServerState:

@@ -42,7 +42,9 @@ export function show(answer, open) {
     }
     parts.push(h("p", { class: "verdict" },
       answer.model === "reader"
-        ? h("span", {}, "Quoted from the page, nothing worked out. See whether it is what you asked.")
+        ? h("span", {}, answer.claims.some((claim) => claim.arithmetic)
+          ? "Worked out from the page's own figures; every step is shown. See whether it is what you asked."
+          : "Quoted from the page, nothing worked out. See whether it is what you asked.")
         : h("span", { class: answer.verdict }, VERDICTS[answer.verdict]),
       answer.model === "reader" ? null : h("span", {}, `by ${answer.model}`),
       answer.removed.length ? h("span", {}, `${answer.removed.length} unsupported statements left out`) : null));

@@ -127,6 +127,12 @@ export async function picture(path, parameters = {}) {
   return made;
 }
 
+/** Where a recording can be played from: its address, or where a key is needed a copy. */
+export async function recording(docId) {
+  const path = withCollection(`/v1/documents/${docId}/recording`);
+  return key ? picture(`/v1/documents/${docId}/recording`) : path;
+}
+
 function forgetPictures() {
   for (const made of pictures.values()) made.then((blob) => URL.revokeObjectURL(blob), () => {});
   pictures.clear();

@@ -43,6 +43,16 @@ export function bytes(count) {
 
 /** Flags of pages and documents in words; those not listed show as they are. */
 const FLAGS = {
+  "partly-illegible": "partly illegible",
+  "text-missing-in-layer": "text missing in its layer, read by OCR",
+  "page-failed": "could not be read",
+  "page-damaged": "damaged, parts may be missing",
+  "pages-missing": "pages missing",
+  "pages-cut": "only its first pages were read",
+  "recording-cut-off": "recording cut off",
+  "cut-off": "picture ends early",
+  "detail-cut": "not all read in detail",
+  misnamed: "name does not fit its content",
   repaired: "damaged file, repaired",
   "render-failed": "could not be rendered",
   "ocr-failed": "could not be read by OCR",
@@ -54,7 +64,8 @@ const FLAGS = {
   "hidden-text": "hidden text",
   tiled: "read in tiles",
 };
-const GRAVE = new Set(["repaired", "render-failed", "ocr-failed", "text-failed", "illegible", "hidden-text"]);
+const GRAVE = new Set(["repaired", "render-failed", "ocr-failed", "text-failed", "illegible", "partly-illegible", "hidden-text",
+  "page-failed", "page-damaged", "pages-missing", "recording-cut-off", "cut-off"]);
 
 export function flagBadges(flags) {
   return flags.map((flag) =>

@@ -66,7 +66,7 @@ async function search() {
       if (mine !== running) return;
       if (event === "hits") showHits(data);
       else if (event === "token") { words += data.text; answers.drafting(words); }
-      else if (event === "answer") answers.show(data, openCitation);
+      else if (event === "answer") { alsoCited(data); answers.show(data, openCitation); }
       else if (event === "problem") throw new api.ApiError(data, data.status);
     }
   } catch (error) {
@@ -84,6 +84,16 @@ function showHits(found) {
     : "Nothing found. Try other words, or a wider filter.";
   $("hits").replaceChildren(...hits.map(card));
   if (hits.length && matchMedia("(min-width: 1000px)").matches) viewer.show(hits, 0, question);
+}
+
+/** Pages that an answer cites and the search did not list, found by a second look. */
+function alsoCited(answer) {
+  if (!hits.length) return;
+  const known = new Set(hits.map((hit) => hit.page_id));
+  for (const hit of answer.hits.filter((found) => !known.has(found.page_id))) {
+    hits.push(hit);
+    $("hits").append(card(hit, hits.length - 1));
+  }
 }
 
 /** Show a citation's own place on its page, which is among the pages found. */

@@ -1,5 +1,6 @@
 // The page beside the results: large, zoomable, with its regions listed.
 
+import { recording } from "./api.js";
 import { flagBadges, h, icon, $ } from "./dom.js";
 import { pageFigure, pageName } from "./page.js";
 
@@ -66,6 +67,7 @@ function render() {
   });
   figure.style.width = `${factor * 100}%`;
   const scroller = h("div", { class: "scroller", tabindex: "0", "aria-label": "The page; scroll to see all of it" }, figure);
+  const playing = hit.times ? player(hit) : null;
   viewer.replaceChildren(
     h("header", {},
       h("div", { class: "where" },
@@ -79,12 +81,27 @@ function render() {
         button("+", "Larger (+)", () => zoomBy(1), null, zoom === ZOOMS.length - 1),
         button(icon("heat"), "Heatmap on or off (h)", toggleHeat, heat),
         button("×", "Close (Esc)", close))),
+    ...(playing ? [playing] : []),
     scroller,
     regionList(regions, active),
   );
   viewer.hidden = false;
   document.body.classList.add("viewing");
   focusOn(scroller, figure, regions[Math.max(active, 0)]);
+}
+
+/** The recording itself, at the moment at which the page is shown. */
+function player(hit) {
+  const kept = $("viewer").querySelector("video");
+  if (kept?.dataset.page === String(hit.page_id)) return kept;
+  const video = h("video", {
+    controls: true, muted: true, playsinline: true, preload: "metadata", "data-page": hit.page_id,
+    "aria-label": `Recording ${hit.name}, at ${hit.label}`,
+  });
+  video.addEventListener("loadedmetadata", () => { video.currentTime = hit.times[0]; });
+  video.addEventListener("error", () => video.remove());
+  recording(hit.doc_id).then((url) => { video.src = url; }, () => video.remove());
+  return video;
 }
 
 function regionList(regions, active) {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -19,6 +19,7 @@ from serving.http.auth import Principal
 from serving.http.collections import Collection
 from serving.http.disconnect import while_connected
 from serving.http.problems import Problem
+from serving.http.routes.review import origin_of
 from serving.http.schemas import AnswerOut, AskRequest, SearchResponse
 from serving.http.state import Reader, Server, ServerState
 
@@ -107,9 +108,10 @@ def _events(
     who: Principal,
     collection: Collection,
     stop: threading.Event,
-) -> Any:
-    answerer = Answerer(collection.index, model=server.model)
-    return answerer.stream(
+) -> Iterator[Event]:
+    gate = None if server.gate is None else server.gate.of(origin_of(collection.name, who))
+    answerer = Answerer(collection.index, model=server.model, gate=gate)
+    events = answerer.stream(
         body.question,
         k=body.k,
         filter=body.filter,
@@ -117,6 +119,11 @@ def _events(
         where=who.pinned,
         cancelled=stop.is_set,
     )
+    for event in events:
+        if event.kind == "answer":
+            for stage, said in event.data.safety.items():
+                server.metrics.verdicts.labels(stage, said["band"]).inc()
+        yield event
 
 
 def _whole(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import mimetypes
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi.responses import FileResponse
 from pydantic import TypeAdapter, ValidationError
 
 from serving.http.auth import Principal
@@ -124,6 +126,25 @@ async def reindex_document(
     _wake(target)
     audit(server, request, who, target.name, str(doc_id))
     return job_out(job)
+
+
+@router.get(
+    "/documents/{doc_id}/recording",
+    responses={200: {"content": {"video/mp4": {}}}, 206: {"description": "A part (Range)."}},
+    response_class=FileResponse,
+)
+async def get_recording(
+    doc_id: Id, server: Server, who: Reader, collection: Name = None
+) -> FileResponse:
+    """A recording as it was uploaded, whole or by ranges, so that a hit plays at its time."""
+    row = server.collections.get(who, collection).document(who, doc_id)
+    kind = mimetypes.guess_type(row.source)[0] or ""
+    if not kind.startswith("video/"):
+        raise Problem(404, "no-recording", "This document is no recording.", "See its pages.")
+    if not Path(row.source).is_file():
+        raise Problem(409, "source-gone", "The file of this document is gone.", "Upload it anew.")
+    headers = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization"}
+    return FileResponse(row.source, media_type=kind, headers=headers)
 
 
 @router.get("/jobs")

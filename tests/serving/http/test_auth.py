@@ -106,15 +106,24 @@ def test_a_tenant_cannot_reach_anothers_pages_by_any_route(shared: Shared) -> No
         f"/v1/pages/{page}/image",
         f"/v1/pages/{page}/crop?{box}",
         f"/v1/pages/{page}/heatmap?question=total",
+        f"/v1/documents/{theirs}/recording",
     ):
         assert client.get(route, headers=mine).status_code == 404, route
         joiner = "&" if "?" in route else "?"
         seen = client.get(f"{route}{joiner}collection=one", headers=admin)
-        assert seen.status_code == 200, route
+        assert seen.status_code == (404 if "recording" in route else 200), route
     by_id = client.post("/v1/search", json={"question": "x", "doc_id": theirs}, headers=mine)
     assert by_id.status_code == 404
     assert client.delete(f"/v1/documents/{theirs}", headers=mine).status_code == 404
     assert client.post(f"/v1/documents/{theirs}/reindex", headers=mine).status_code == 404
+    for route in ("/v1/ask", "/v1/ask/receipt", "/v1/ask/stream"):
+        asked = {"question": "What is the total of invoice FF-2025-0318?"}
+        answered = client.post(route, json=asked, headers=mine)
+        assert answered.status_code == 200 and "6,722" not in answered.text, route
+        assert f'"doc_id": {theirs}' not in answered.text
+        named = client.post(route, json={**asked, "doc_id": theirs}, headers=mine)
+        assert named.status_code == 404 or "no-such-document" in named.text, route
+    assert client.get("/v1/review", headers=mine).json()["code"] == "scope-missing"
     status = client.get("/v1/status", headers=mine).json()
     assert status["documents"] == 1
 
