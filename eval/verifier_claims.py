@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from eval.benchmark import Benchmark
 from eval.datasets import Question, read_questions
 from indexing.index import Index
 from retrieval.errors import InputError
 from retrieval.store import PageRecord
+from retrieval.types import Box
 from serving.answering.layout import lay_out, union
 from serving.answering.spans import DATE, date_key, focus_of, number_value
 from serving.answering.types import Citation, Claim
@@ -61,7 +63,7 @@ def measure_verifier(
             row[1] += check_claim(claim, pages, question.text).verdict != "supported"
     if not used:
         raise InputError(f"{questions_file}: no expected answer stands on its page in this index")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "claims": "true" if true else "lies",
             "said": name,
@@ -103,7 +105,7 @@ def _stated(question: Question, index: Index) -> tuple[Citation, PageRecord, str
     return None
 
 
-def _row_with(answer: str, record: PageRecord) -> tuple[str, tuple[float, ...]] | None:
+def _row_with(answer: str, record: PageRecord) -> tuple[str, Box] | None:
     value = number_value(answer)
     if value is None or not re.fullmatch(r"[^\w]*[A-Z]{0,3}\s?[\d.,]+\s?%?", answer):
         return None
@@ -118,7 +120,7 @@ def _row_with(answer: str, record: PageRecord) -> tuple[str, tuple[float, ...]] 
     return None
 
 
-def _words_of(answer: str, record: PageRecord) -> tuple[str, tuple[float, ...]] | None:
+def _words_of(answer: str, record: PageRecord) -> tuple[str, Box] | None:
     if len(answer) < 4 or len(answer) > _LONGEST or not re.search(r"[A-Za-z]{3}", answer):
         return None
     box = find_quote(answer, record)
