@@ -17,6 +17,9 @@ from serving.answering.types import EvidencePage
 # Fitted on the development half of the evaluation questions (docs/BENCHMARKS.md).
 SURE_CELL = 0.6
 _OTHER_STATEMENT = 0.6
+# Without a term of accounts a row may be called what is asked about, and say another thing of it.
+_WHOLE_NAME = 0.9
+_PART_OF_A_NAME = 0.6
 _NO_YEAR = 0.6
 _FIRST_COLUMN = 0.9
 _RANK = 0.01
@@ -59,6 +62,8 @@ def find_cells(
             like = likeness(cell.label_text, name)
             if like <= 0.3:
                 continue
+            if like < _WHOLE_NAME and not terms_in(wanted):
+                like *= _PART_OF_A_NAME
             first = place == 0 or cells[place - 1].row != cell.row
             found.append(FoundCell(page, cell, like * fit * _year_fit(cell, years, first)))
     return sorted(found, key=lambda cell: -cell.score)

@@ -23,21 +23,21 @@ from serving.safety.types import Band, Evidence, Verdict
 
 
 @pytest.mark.parametrize(
-    ("question", "expected", "page"),
+    ("question", "expected", "pages"),
     [
-        ("What is the total of invoice FF-2025-0318?", "6,722.58", 0),
-        ("What is the total on the Pilcrow coffee receipt?", "31.14", 0),
-        ("How much did cargo bikes bring in in 2024?", "76.8", 3),
-        ("What was operating profit in 2023?", "14.9", 4),
+        ("What is the total of invoice FF-2025-0318?", "6,722.58", (0,)),
+        ("What is the total on the Pilcrow coffee receipt?", "31.14", (0,)),
+        ("How much did cargo bikes bring in in 2024?", "76.8", (3,)),
+        ("What was operating profit in 2023?", "14.9", (4, 8)),
     ],
 )
 def test_the_reader_finds_the_value_and_its_place(
-    index: Index, question: str, expected: str, page: int
+    index: Index, question: str, expected: str, pages: tuple[int, ...]
 ) -> None:
     answer = Answerer(index).ask(question)
     assert answer.status == "answered" and expected in answer.text
     citation = answer.claims[0].citations[0]
-    assert citation.page == page and expected in citation.quote
+    assert citation.page in pages and expected in citation.quote
     assert answer.verdict == "supported"
 
 
