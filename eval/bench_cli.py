@@ -275,7 +275,7 @@ def verifier(
 
     if half not in (None, "dev", "test"):
         raise InputError("--half is dev or test")
-    _show(measure_verifier(questions, index, half), out, as_json)
+    show_benchmark(measure_verifier(questions, index, half), out, as_json)
 
 
 @app.command()
