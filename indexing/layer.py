@@ -28,6 +28,8 @@ _MOST_PIXELS = 10_000_000
 _INK = 0.01
 # What OCR finds where the layer has nothing counts from this confidence and number of words on.
 _SURE, _FEWEST = 0.6, 3
+# Most words have two letters or more; a layer of which fewer do is no language.
+_WORDLIKE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def with_missing(
     on_part: Callable[[], None],
 ) -> PageWords:
     """The layer's words and, after them, what OCR reads in the parts that it lacks; flagged
-    ``text-missing-in-layer`` if that is something."""
+    ``text-missing-in-layer`` if that is something. A layer that turns out to be gibberish is
+    left out, and flagged ``text-layer-unreadable``."""
     from indexing.ocr import read_words
 
     engine = settings.ocr
@@ -107,9 +110,20 @@ def with_missing(
         if _spoken(new) < _FEWEST:
             continue
         words = _joined(words, new, box)
-    if words is not checked.words:
-        faults.flags.append("text-missing-in-layer")
+    if words is checked.words:
+        return words
+    read = keep(words, np.arange(len(words)) >= len(checked.words))
+    if _gibberish(checked.words, read):
+        faults.flags.append("text-layer-unreadable")
+        return read
+    faults.flags.append("text-missing-in-layer")
     return words
+
+
+def _gibberish(layer: PageWords, read: PageWords) -> bool:
+    """Whether the layer is not what the page says: hardly a word in it, and far more on the page.
+    Fonts with made-up codes give signs that look like any others."""
+    return _spoken(layer) < _WORDLIKE * len(layer) and _spoken(read) > len(layer)
 
 
 def _spoken(words: PageWords) -> int:

@@ -169,6 +169,31 @@ def test_text_in_a_picture_that_the_layer_lacks_is_read(
     assert (np.diff(found.words.lines) >= 0).all()
 
 
+@pytest.mark.slow
+def test_a_layer_of_made_up_codes_gives_way_to_what_the_page_shows(
+    workers: IntakeWorkers, tmp_path: Path
+) -> None:
+    """Fonts with codes of their own give a layer of signs; the page shows words."""
+
+    def read_with(signs: str) -> PageContent:
+        document = pymupdf.open()
+        page = document.new_page(width=400, height=500)
+        page.insert_image((100, 20, 380, 440), stream=lines(6 * INSERT, 34))
+        for row in range(10):
+            page.insert_text((20, 40 + 40 * row), signs, fontsize=8)
+        path = tmp_path / "a.pdf"
+        document.save(path)
+        (content,) = workers.read_pages(path)
+        return content
+
+    found = read_with("8 D ' +")
+    assert "text-layer-unreadable" in found.flags
+    assert "8" not in found.words.texts and "Settlement" in found.words.texts
+    found = read_with("Quay 12 due now")
+    assert "text-missing-in-layer" in found.flags
+    assert {"Quay", "Settlement"} <= set(found.words.texts)
+
+
 def test_a_photograph_is_not_taken_for_print() -> None:
     rng = np.random.default_rng(3)
     smooth = rng.normal(0, 1, (60, 60)).cumsum(0).cumsum(1)
