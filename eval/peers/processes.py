@@ -99,7 +99,8 @@ class Stage:
         said = json.dumps(
             {"engine": engine, "task": task, "findings": str(findings), **details}, default=str
         )
-        environment = dict(os.environ)
+        # Threads that wait must not spin: other processes may need the core.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         if cores:
             environment |= dict.fromkeys(_THREAD_VARIABLES, str(cores))
         if apart:
