@@ -97,6 +97,9 @@ def _quality(curves: Mapping[str, Any]) -> Section:
         for name in ("nDCG@10", "nDCG@5")
     ]
     exact = curves["exhaustive"]
+    # A thousandth of nDCG must not look like a cliff.
+    heights = [y for line in lines for y in line.y] + [exact["nDCG@5"], exact["nDCG@10"]]
+    y_range = (max(0.0, min(heights) - 0.06), min(1.02, max(heights) + 0.06))
     fastest = min(row["latency_ms"]["total"]["p50"] for row in rows)
     slowest = max(row["latency_ms"]["total"]["p50"] for row in rows)
     lines += [
@@ -107,7 +110,13 @@ def _quality(curves: Mapping[str, Any]) -> Section:
         "quality",
         "Quality against time",
         line_plot(
-            lines, "milliseconds, median", "nDCG", legend_columns=2, size=(6.4, 3.6), x_log=True
+            lines,
+            "milliseconds, median",
+            "nDCG",
+            x_log=True,
+            y_range=y_range,
+            legend_columns=2,
+            size=(6.4, 3.6),
         ),
         "Each point is a number of candidates, written above it. Exhaustive search takes "
         f"{exact['latency_ms']['total']['p50']:.0f} ms.",
