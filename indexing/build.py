@@ -17,6 +17,7 @@ from indexing.intake import IntakeWorkers
 from indexing.known import KnownDocuments
 from indexing.pipeline import (
     EncodedEvent,
+    Encoding,
     Ended,
     PoolSettings,
     Started,
@@ -29,7 +30,7 @@ from retrieval.coarse import CoarseIndex
 from retrieval.compression import Compression
 from retrieval.encoders import PageEncoder
 from retrieval.errors import EncoderError, FolioscopeError, StorageError
-from retrieval.manifest import Manifest
+from retrieval.manifest import LaneRecord, Manifest
 from retrieval.store import CoarseBuilder, StoreWriter, VectorBatches
 from retrieval.store_schema import clean_text
 from retrieval.types import DocumentInfo, MetadataValue, PageContent
@@ -142,6 +143,7 @@ def add_sources(
     settings: BuildSettings,
     *,
     metadata_of: MetadataOf,
+    others: Mapping[str, PageEncoder] | None = None,
     copies: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
@@ -150,7 +152,8 @@ def add_sources(
     A source that cannot be used is recorded with its reason and costs only itself; the next
     build tries it again. A source whose content changed replaces what it held before. One
     that moved, or has new metadata, is not read again: what is known of it is changed. With
-    ``copies`` a file that is elsewhere too becomes a document of its own.
+    ``copies`` a file that is elsewhere too becomes a document of its own. ``others`` are the
+    encoders of the index's further lanes.
     """
     held: dict[str, list[int]] = {}
     for doc_id, row in writer.documents.items():
@@ -163,6 +166,11 @@ def add_sources(
     before = frozenset(writer.documents)
     pooling = settings.pooling_of(writer.manifest)
     kept = Compression.parse(writer.manifest.compression)
+    lanes = {
+        name: encoding_of(other, writer.manifest.lanes[name])
+        for name, other in (others or {}).items()
+    }
+    encoders = [encoder, *(lane.encoder for lane in lanes.values())]
     with IntakeWorkers(settings.intake) as workers:
         fresh, unchanged = _inspect(writer, workers, paths, metadata_of, copies, skipped, count)
         count.documents_total = len(fresh)
@@ -172,7 +180,7 @@ def add_sources(
         def read(document: DocumentInfo) -> Iterator[PageContent]:
             return workers.read_pages(
                 Path(document.source),
-                want_image="image" in encoder.reads,
+                want_image=any("image" in one.reads for one in encoders),
                 pages=range(document.pages),
             )
 
@@ -180,7 +188,7 @@ def add_sources(
             # With more readers than workers, a later document could hold the last worker, and
             # wait for room in its queue, while the one whose turn it is waits for a worker.
             closing(read_ahead(fresh, read, min(threads, settings.intake.workers))) as events,
-            closing(encode(events, encoder, pooling, threads, kept)) as encoded,
+            closing(encode(events, encoder, pooling, threads, kept, lanes)) as encoded,
         ):
             _write(writer, encoded, skipped, count)
     count.tell("commit", "")
@@ -196,6 +204,12 @@ def add_sources(
         pages_per_second=count.pages / max(seconds, 1e-6),
         notes=tuple(f"{Path(found.source).name}: {found.note}" for found in fresh if found.note),
     )
+
+
+def encoding_of(encoder: PageEncoder, record: LaneRecord) -> Encoding:
+    """How a lane is written: as it was begun."""
+    pooling = PoolSettings(**record.settings.get("pooling", {}))
+    return Encoding(encoder, pooling, Compression.parse(record.compression))
 
 
 def _commit(

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexing.cli_common import build_progress, console, notes, print_json, print_skipped, size
+from indexing.cli_common import (
+    build_progress,
+    console,
+    counted_progress,
+    notes,
+    print_json,
+    print_skipped,
+    size,
+)
 
 if TYPE_CHECKING:
-    from indexing.index import Index
+    from indexing.index import Index, IndexStatus
     from indexing.settings import IntakeSettings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -51,7 +59,14 @@ def build(
     index: IndexOption,
     metadata: MetadataOption = None,
     pairs: SetOption = None,
-    encoder: Annotated[str, typer.Option(help="Which encoder makes the vectors.")] = "text",
+    encoders: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--encoder",
+            help="Which encoder makes the vectors: text, colpali:MODEL, http:URL. Given again "
+            "(alone or as NAME=ENCODER), one more reads the same pages. Default: text.",
+        ),
+    ] = None,
     ocr: OcrOption = "auto",
     renderer: RendererOption = "mupdf",
     password: PasswordOption = None,
@@ -103,7 +118,9 @@ def build(
         coarse=coarse,
         compression=compression,
     )
-    _add(Index.create(index, encoder=encoder, settings=settings), sources, metadata, pairs, as_json)
+    encoder, others = _named_encoders(encoders or ["text"])
+    opened = Index.create(index, encoder=encoder, others=others, settings=settings)
+    _add(opened, sources, metadata, pairs, as_json)
 
 
 @app.command()
@@ -128,6 +145,64 @@ def add(
 
     settings = BuildSettings(intake=intake_settings(ocr, renderer, password, workers, limits))
     _add(Index.open(index, settings=settings), sources, metadata, pairs, as_json)
+
+
+def _encoders(found: IndexStatus) -> str:
+    others = [f"{name}: {encoder}" for name, encoder in found.lanes.items()]
+    return ", ".join((f"encoder {found.encoder}", *others))
+
+
+@app.command("add-encoder")
+def add_encoder(
+    encoder: Annotated[str, typer.Argument(help="ENCODER or NAME=ENCODER.")],
+    index: IndexOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Have one more encoder read every page; a search then fuses what all of them find.
+
+    Example:  folioscope index add-encoder colpali:vidore/colSmol-256M --index my-index
+    """
+    name, encoder = _lane_name(encoder)
+    with counted_progress("reading pages again") as progress:
+        pages = _open(index).add_encoder(name, encoder, progress=progress)
+    if as_json:
+        print_json({"lane": name, "encoder": encoder, "pages": pages})
+    else:
+        console.print(f"{pages} pages read by {encoder}, as lane '{name}'")
+
+
+@app.command("remove-encoder")
+def remove_encoder(
+    name: Annotated[str, typer.Argument(help="The lane's name, as status shows it.")],
+    index: IndexOption,
+) -> None:
+    """Take an encoder's vectors out again. The first encoder stays.
+
+    Example:  folioscope index remove-encoder colpali --index my-index
+    """
+    _open(index).remove_encoder(name)
+    console.print(f"lane '{name}' is out")
+
+
+def _lane_name(said: str) -> tuple[str, str]:
+    """The name of a lane and its encoder from "NAME=ENCODER", or from the encoder's family."""
+    name, equals, encoder = said.partition("=")
+    # A model's own name may have "=" in it, behind the family's colon.
+    if equals and ":" not in name:
+        return name, encoder
+    return said.partition(":")[0], said
+
+
+def _named_encoders(said: list[str]) -> tuple[str, dict[str, str]]:
+    """The first encoder, and the others by the names of their lanes."""
+    from retrieval.errors import InputError
+
+    others: dict[str, str] = {}
+    for name, encoder in map(_lane_name, said[1:]):
+        if name in others:
+            raise InputError(f"two encoders are called '{name}'; name them: NAME=ENCODER")
+        others[name] = encoder
+    return said[0], others
 
 
 @app.command()
@@ -179,7 +254,7 @@ def status(
     console.print(f"{found.path}, generation {found.generation}", style="bold", markup=False)
     console.print(
         f"{found.documents} documents, {found.pages} pages, {found.patches} patch vectors "
-        f"({found.compression}, encoder {found.encoder})"
+        f"({found.compression}, {_encoders(found)})"
     )
     console.print(
         f"coarse index: {found.coarse_kind}, {found.page_vectors} vectors, "

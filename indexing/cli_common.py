@@ -85,6 +85,19 @@ def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None] | No
         yield show
 
 
+@contextmanager
+def counted_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr for so many of so many; nothing where nobody looks."""
+    if not notes.is_terminal:
+        yield lambda done, total: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=notes, transient=True) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total or None)
+
+
 def print_skipped(skipped: tuple[SkippedSource, ...]) -> None:
     """The table of what is not in the index, and why."""
     if not skipped:

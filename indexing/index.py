@@ -6,9 +6,9 @@ import hashlib
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +28,8 @@ from indexing.build import (
     trainable,
 )
 from indexing.intake import IntakeWorkers, expand_sources
+from indexing.pipeline import PoolSettings
+from indexing.relane import encoded_anew
 from indexing.renderers.base import Image
 from retrieval.coarse import CoarseIndex
 from retrieval.compression import DEFAULT, Compression
@@ -36,16 +38,19 @@ from retrieval.errors import InputError, StorageError
 from retrieval.heatmap import draw_hit, heatmap
 from retrieval.integrity import Problem, repair, verify
 from retrieval.manifest import MANIFEST_NAME, Manifest, read_manifest
+from retrieval.ranking import RankingWeights, weights_as_dict
 from retrieval.regions import evidence_of, onto
 from retrieval.search import Searcher, SearchMode, SearchSettings
 from retrieval.store import (
     CoarseBuilder,
     CreateSpec,
+    LaneStore,
     PageRecord,
     Store,
     StoreWriter,
     VectorBatches,
 )
+from retrieval.store_lanes import check_lane_name
 from retrieval.store_schema import DocumentRow
 from retrieval.types import FloatArray, Hit, MetadataValue, SearchResult
 
@@ -65,7 +70,7 @@ class IndexStatus:
 
     ``coarse_memory_bytes`` is what the coarse vectors take in memory while searching,
     ``disk_bytes`` everything under the folder. ``flags`` counts documents by flag,
-    ``page_flags`` pages.
+    ``page_flags`` pages. ``lanes`` are the encoders beside the first, by name.
     """
 
     path: str
@@ -75,6 +80,7 @@ class IndexStatus:
     patches: int
     page_vectors: int
     encoder: str
+    lanes: Mapping[str, str]
     compression: str
     coarse_kind: str
     coarse_memory_bytes: int
@@ -82,6 +88,10 @@ class IndexStatus:
     flags: Mapping[str, int]
     page_flags: Mapping[str, int]
     skipped: tuple[SkippedSource, ...]
+
+
+def _quiet(done: int, total: int) -> None:
+    """Progress that nobody looks at."""
 
 
 class Index:
@@ -92,11 +102,17 @@ class Index:
     """
 
     def __init__(
-        self, path: Path, encoder: PageEncoder, settings: BuildSettings, search: SearchSettings
+        self,
+        path: Path,
+        encoder: PageEncoder,
+        settings: BuildSettings,
+        search: SearchSettings,
+        others: Mapping[str, PageEncoder] | None = None,
     ) -> None:
         """Use ``open`` or ``create``."""
         self.path = path
         self.encoder = encoder
+        self.others = dict(others or {})
         self._settings = settings
         self.search_settings = search
         self._searcher: Searcher | None = None
@@ -111,16 +127,21 @@ class Index:
         settings: BuildSettings | None = None,
         search: SearchSettings | None = None,
         encoder: PageEncoder | None = None,
+        others: Mapping[str, PageEncoder] | None = None,
     ) -> Index:
         """Open an existing index. Raises ``StorageError`` if there is none or it is damaged,
-        ``EncoderError`` if its encoder cannot be loaded."""
+        ``EncoderError`` if an encoder of it cannot be loaded. ``encoder`` and ``others`` (by
+        lane) are used instead of those that the index names."""
         path = Path(path)
         manifest = read_manifest(path)
+        if others is None:
+            others = {k: load_encoder(lane.encoder_id) for k, lane in manifest.lanes.items()}
         return cls(
             path,
             encoder or load_encoder(manifest.encoder_id),
             settings or BuildSettings(),
             search or SearchSettings(),
+            others,
         )
 
     @classmethod
@@ -129,10 +150,14 @@ class Index:
         path: str | Path,
         *,
         encoder: str | PageEncoder = "text",
+        others: Mapping[str, str | PageEncoder] | None = None,
         settings: BuildSettings | None = None,
         search: SearchSettings | None = None,
     ) -> Index:
-        """Begin an index at ``path``, or open the one that is there if it is of this encoder."""
+        """Begin an index at ``path``, or open the one that is there if it is of these encoders.
+
+        ``others`` are encoders beside the first, by the name of their lane.
+        """
         path = Path(path)
         if settings is not None and settings.compression is not None:
             Compression.parse(settings.compression)
@@ -145,7 +170,14 @@ class Index:
             ) from error
         if not path.exists() and not os.access(path.parent, os.W_OK):
             raise StorageError(f"cannot write into {path.parent}; name another place for the index")
-        index = cls(path, loaded, settings or BuildSettings(), search or SearchSettings())
+        if others is None and (path / MANIFEST_NAME).exists():
+            others = {k: lane.encoder_id for k, lane in read_manifest(path).lanes.items()}
+        beside = {
+            check_lane_name(name): load_encoder(other) if isinstance(other, str) else other
+            for name, other in (others or {}).items()
+        }
+        settings, search = settings or BuildSettings(), search or SearchSettings()
+        index = cls(path, loaded, settings, search, beside)
         with index._writer() as writer:
             if not writer.manifest.generation:
                 writer.commit()
@@ -225,11 +257,49 @@ class Index:
                 self.encoder,
                 self._settings,
                 metadata_of=both,
+                others=self.others,
                 copies=copies,
                 progress=progress,
             )
         self._let_go()
         return report
+
+    def add_encoder(
+        self,
+        name: str,
+        encoder: str | PageEncoder,
+        *,
+        progress: Callable[[int, int], None] = _quiet,
+    ) -> int:
+        """Have one more encoder read every page; returns how many. See ``indexing.relane``.
+
+        All of it becomes visible at once, or nothing.
+        """
+        loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
+        check_lane_name(name)
+        with self._writer() as writer:
+            spec = self._lane_spec(name, loaded)
+            rows = encoded_anew(writer, loaded, spec.lane(), self._settings.intake, progress)
+            writer.add_lane(name, spec, rows)
+            manifest = writer.commit(self._coarse_builder(writer.manifest), only={name})
+        self.others[name] = loaded
+        self._let_go()
+        return manifest.counts["pages"]
+
+    def remove_encoder(self, name: str) -> None:
+        """Take a lane out. Raises ``InputError`` if there is none of this name."""
+        with self._writer() as writer:
+            writer.drop_lane(name)
+            writer.commit()
+        self.others.pop(name, None)
+        self._let_go()
+
+    def set_weights(self, weights: RankingWeights) -> None:
+        """Keep ranking weights in the index: searches use them unless they bring their own."""
+        with self._writer() as writer:
+            settings = {**writer.manifest.settings, "ranking": weights_as_dict(weights)}
+            writer.commit(settings=settings)
+        self._let_go()
 
     def remove(self, doc: str | int) -> int:
         """Take a document (id, path or file name) out; returns how many pages went with it."""
@@ -277,9 +347,10 @@ class Index:
             patches=int(searcher.store.pages.n_patches.sum()),
             page_vectors=searcher.coarse.n_vectors,
             encoder=manifest.encoder_id,
+            lanes={name: lane.encoder_id for name, lane in manifest.lanes.items()},
             compression=manifest.compression,
             coarse_kind=searcher.coarse.kind,
-            coarse_memory_bytes=searcher.coarse.memory_bytes,
+            coarse_memory_bytes=searcher.coarse_memory_bytes,
             disk_bytes=sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file()),
             flags=dict(flags),
             page_flags=dict(page_flags),
@@ -429,9 +500,27 @@ class Index:
     @contextmanager
     def _writer(self) -> Iterator[StoreWriter]:
         encoder = self.encoder
-        create = CreateSpec(encoder.id, encoder.fingerprint, encoder.dim, self._compression())
+        create = CreateSpec(
+            encoder.id,
+            encoder.fingerprint,
+            encoder.dim,
+            self._compression(),
+            lanes={name: self._lane_spec(name, other) for name, other in self.others.items()},
+        )
         with StoreWriter.open(self.path, create=create) as writer:
             yield writer
+
+    def _lane_spec(self, name: str, encoder: PageEncoder) -> CreateSpec:
+        """How a lane was begun, or is to be."""
+        manifest = read_manifest(self.path) if (self.path / MANIFEST_NAME).exists() else None
+        if manifest is not None and name in manifest.lanes:
+            compression = manifest.lanes[name].compression
+        else:
+            compression = self._compression()
+        pooling = asdict(self._settings.pooling or PoolSettings())
+        return CreateSpec(
+            encoder.id, encoder.fingerprint, encoder.dim, compression, {"pooling": pooling}
+        )
 
     def _compression(self) -> str:
         """The name asked for, or the index's own where none is."""
@@ -452,25 +541,44 @@ class Index:
             if self._searcher is None:
                 store = Store.open(self.path)
                 try:
-                    coarse = self._coarse_of(store)
-                    self._searcher = Searcher(store, coarse, self.encoder, self.search_settings)
+                    self._searcher = Searcher(
+                        store,
+                        self._coarse_of(store, store.coarse_path, store),
+                        self.encoder,
+                        self._ranked_by(store.manifest),
+                        others={
+                            name: (other, self._coarse_of(store, lane.coarse_path, lane))
+                            for name, other in self.others.items()
+                            if (lane := store.lanes.get(name)) is not None
+                        },
+                    )
                 except BaseException:
                     store.close()
                     raise
             return self._searcher
 
-    def _coarse_of(self, store: Store) -> CoarseIndex:
+    def _ranked_by(self, manifest: Manifest) -> SearchSettings:
+        """The search settings, with the weights fitted for this index unless others were given."""
+        fitted = manifest.settings.get("ranking")
+        if fitted is None or self.search_settings.weights != RankingWeights():
+            return self.search_settings
+        return replace(self.search_settings, weights=RankingWeights.read(fitted))
+
+    def _coarse_of(
+        self, store: Store, path: Path | None, vectors: Store | LaneStore
+    ) -> CoarseIndex:
         """The committed coarse file, or one made from the page vectors where there is none."""
-        dim = store.manifest.dim
-        if store.coarse_path is not None:
-            return CoarseIndex.read(store.coarse_path)
+        record = vectors.record if isinstance(vectors, LaneStore) else store.manifest
+        dim = record.dim
+        if path is not None:
+            return CoarseIndex.read(path)
         if not len(store.pages):
             empty = (np.zeros(0, np.int64), np.zeros((0, dim), np.float32))
             return CoarseIndex.build([empty], dim, "flat")
         try:
             wanted = self._settings.coarse_of(store.manifest)
-            kind = trainable(wanted, store.manifest.counts["page_vectors"])
-            return CoarseIndex.build(store.page_vectors, dim, kind)
+            kind = trainable(wanted, record.counts["page_vectors"])
+            return CoarseIndex.build(vectors.page_vectors, dim, kind)
         except ValueError as error:
             raise StorageError(f"the page vectors of {self.path} cannot be indexed") from error
 

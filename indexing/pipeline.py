@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,9 +23,9 @@ from retrieval.encoders import PageEncoder
 from retrieval.encoders.tiled import shrinks_print
 from retrieval.errors import FolioscopeError
 from retrieval.pooling import PoolMethod, pool_page
-from retrieval.store import PageRow
+from retrieval.store import LaneRow, PageRow
 from retrieval.token_pooling import TEXT_RUN
-from retrieval.types import DocumentInfo, PageContent, PageEmbedding, PageWords
+from retrieval.types import DocumentInfo, PageContent, PageWords
 
 # Pages a reader may be ahead of the encoder, for each document being read.
 _PAGES_AHEAD = 32
@@ -47,6 +47,15 @@ class PoolSettings:
 
     method: PoolMethod = "kmeans"
     vectors: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One encoder, and what becomes of its vectors."""
+
+    encoder: PageEncoder
+    pooling: PoolSettings
+    compression: Compression
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,17 +163,18 @@ def encode(
     pooling: PoolSettings,
     threads: int,
     compression: Compression | None = None,
+    others: Mapping[str, Encoding] | None = None,
 ) -> Generator[EncodedEvent, None, None]:
-    """The same events in the same order, with every page encoded.
+    """The same events in the same order, with every page encoded, by ``others`` (lanes) too.
 
     ``threads`` batches are encoded at once, so the encoder itself should use one thread.
     """
-    kept = compression or Compression()
+    first, lanes = Encoding(encoder, pooling, compression or Compression()), dict(others or {})
     pending: deque[Future[list[EncodedEvent]]] = deque()
     with ThreadPoolExecutor(threads, "encoder") as pool:
         try:
             for batch in _batches(events):
-                pending.append(pool.submit(_encode_batch, batch, encoder, pooling, kept))
+                pending.append(pool.submit(_encode_batch, batch, first, lanes))
                 while len(pending) > threads + 1 or (pending and pending[0].done()):
                     yield from pending.popleft().result()
             while pending:
@@ -188,44 +198,52 @@ def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
 
 
 def _encode_batch(
-    batch: list[Event], encoder: PageEncoder, pooling: PoolSettings, compression: Compression
+    batch: list[Event], first: Encoding, others: Mapping[str, Encoding]
 ) -> list[EncodedEvent]:
-    batch = [_told(event, encoder) for event in batch]
+    encoders = [first.encoder, *(one.encoder for one in others.values())]
+    batch = [_told(event, encoders) for event in batch]
     pages = [event for event in batch if isinstance(event, PageContent)]
-    run = 0 if "image" in encoder.reads else TEXT_RUN
-    embeddings = iter(encoder.encode_pages(pages) if pages else [])
+    lanes = {name: iter(lane_rows(pages, one)) for name, one in others.items()}
+    rows = iter(lane_rows(pages, first))
     return [
-        _row(event, next(embeddings), pooling, compression, run)
+        _row(event, next(rows), {name: next(row) for name, row in lanes.items()})
         if isinstance(event, PageContent)
         else event
         for event in batch
     ]
 
 
-def _told(event: Event, encoder: PageEncoder) -> Event:
-    """A page whose print the encoder shrinks away says so."""
-    if isinstance(event, PageContent) and shrinks_print(encoder, event):
+def _told(event: Event, encoders: Sequence[PageEncoder]) -> Event:
+    """A page whose print an encoder shrinks away says so."""
+    if isinstance(event, PageContent) and any(shrinks_print(one, event) for one in encoders):
         return replace(event, flags=(*event.flags, "shrunk-by-encoder"))
     return event
 
 
-def _row(
-    page: PageContent,
-    embedding: PageEmbedding,
-    pooling: PoolSettings,
-    compression: Compression,
-    run: int,
-) -> PageRow:
-    kept = compression.compress(embedding.vectors, run)
-    vectors = pool_page(embedding.vectors, embedding.boxes, pooling.vectors, pooling.method)
+def lane_rows(pages: Sequence[PageContent], encoding: Encoding) -> list[LaneRow]:
+    """What one encoder makes of each page."""
+    if not pages:
+        return []
+    run = 0 if "image" in encoding.encoder.reads else TEXT_RUN
+    pooling = encoding.pooling
+    rows = []
+    for embedding in encoding.encoder.encode_pages(pages):
+        kept = encoding.compression.compress(embedding.vectors, run)
+        vectors = pool_page(embedding.vectors, embedding.boxes, pooling.vectors, pooling.method)
+        rows.append(LaneRow(kept.codes, kept.scale, embedding.boxes, vectors, kept.member_of))
+    return rows
+
+
+def _row(page: PageContent, first: LaneRow, others: Mapping[str, LaneRow]) -> PageRow:
     return PageRow(
         content=replace(page, image=None),
-        codes=kept.codes,
-        scale=kept.scale,
-        member_of=kept.member_of,
-        patch_boxes=embedding.boxes,
-        page_vectors=vectors,
+        codes=first.codes,
+        scale=first.scale,
+        member_of=first.member_of,
+        patch_boxes=first.patch_boxes,
+        page_vectors=first.page_vectors,
         bm25_text=page.words.text(),
+        lanes=others,
     )
 
 

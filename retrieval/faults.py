@@ -23,6 +23,7 @@ POINTS = (
     "coarse-unfinished",
     "coarse-written",
     "coarse-renamed",
+    "signs-written",
     "files-hashed",
     "generation-written",
     "manifest-unfinished",

@@ -152,7 +152,8 @@ def repair(root: Path, rebuild_coarse: CoarseBuilder | None = None) -> list[str]
         sweep_unused(root)
     mended = read_manifest(root)
     coarse = [mended.coarse_file, *(lane.coarse_file for lane in mended.lanes.values())]
-    if rebuild_coarse is not None and None in coarse:
+    signs_lost = any(path.suffix == ".signs" for path in damaged)
+    if rebuild_coarse is not None and (None in coarse or signs_lost):
         with StoreWriter.open(root) as writer:
             writer.commit(rebuild_coarse)
         actions.append("rebuilt the coarse index from the page vectors")

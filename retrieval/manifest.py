@@ -53,6 +53,7 @@ class LaneRecord:
     settings: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     coarse_file: str | None = None
+    signs_files: tuple[str, ...] = ()
     directory_crc: int = 0
 
 
@@ -65,7 +66,8 @@ class Manifest:
     no coarse index covers this generation: it can be rebuilt from Lance. ``directory_crc`` and
     ``documents_crc`` guard the columns that are read whole at open. ``skipped`` lists sources
     that could not be indexed, as ``[source, sha256, reason]``. ``lanes`` are the encoders beside
-    the first, by name.
+    the first, by name. ``signs_files`` are those of ``retrieval.signs``; they may lack pages,
+    or be none in an index of an older Folioscope.
     """
 
     schema_version: int
@@ -85,6 +87,7 @@ class Manifest:
     documents_crc: int = 0
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     skipped: tuple[tuple[str, str, str], ...] = ()
+    signs_files: tuple[str, ...] = ()
     lanes: Mapping[str, LaneRecord] = field(default_factory=dict)
     checksum: str = ""
 
@@ -124,7 +127,11 @@ def _parse(path: Path, data: bytes) -> Manifest:
     try:
         raw["files"] = {name: FileRecord(**record) for name, record in raw["files"].items()}
         raw["skipped"] = tuple((str(s), str(h), str(r)) for s, h, r in raw["skipped"])
-        raw["lanes"] = {k: LaneRecord(**lane) for k, lane in raw.get("lanes", {}).items()}
+        raw["signs_files"] = tuple(raw.get("signs_files", ()))
+        raw["lanes"] = {
+            name: LaneRecord(**{**lane, "signs_files": tuple(lane.get("signs_files", ()))})
+            for name, lane in raw.get("lanes", {}).items()
+        }
         return Manifest(**raw, checksum=stated)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise _damaged(path, "lacks a field or has one too many") from error

@@ -10,11 +10,14 @@ lane on natural-language questions, because it forgets by how much a lane prefer
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.errors import InputError
 from retrieval.types import FloatArray
 
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*")
@@ -33,6 +36,12 @@ while who whom whose why will with would you your
 # 2.2. Documents are fewer than pages, so their idf is lower.
 PAGE_POINTS, DOCUMENT_POINTS = 6.0, 4.0
 _FEWEST_PATCHES = 10
+# What the first encoder's lane is called, and how the names of the others begin.
+LATE, LANE = "late", "late:"
+# Reciprocal-rank fusion: Cormack, Clarke and Buettcher 2009.
+_RANK_OFFSET = 60
+Fusion = Literal["sum", "ranks"]
+FUSIONS: tuple[str, ...] = get_args(Fusion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +51,40 @@ class RankingWeights:
     Fitted by listwise regression on the development half of the evaluation questions and
     rounded (docs/BENCHMARKS.md has the other half). ``length`` is taken off for every
     e-fold of patches above the index's mean: the more patches, the better the best of them
-    by chance alone.
+    by chance alone. ``others`` are further encoders' by name, on calibrated scores
+    (``retrieval.lanes``). ``fusion`` ``ranks`` adds reciprocal ranks with these weights instead
+    of scores; length then has no say.
     """
 
     bm25: float = 0.18
     document: float = 0.50
     length: float = 0.058
+    late: float = 1.0
+    others: Mapping[str, float] = field(default_factory=dict)
+    fusion: Fusion = "sum"
+
+    def of(self, lane: str) -> float:
+        """The weight of a lane by its name in ``shares``; a further encoder counts 1 if unsaid."""
+        if lane.startswith(LANE):
+            return self.others.get(lane.removeprefix(LANE), 1.0)
+        weight: float = getattr(self, lane)
+        return weight
+
+    @staticmethod
+    def read(said: Mapping[str, Any]) -> RankingWeights:
+        """From what ``weights_as_dict`` gave. Raises ``InputError`` for anything else."""
+        try:
+            others = {str(k): float(v) for k, v in dict(said.get("others", {})).items()}
+            plain = {k: float(said[k]) for k in ("late", "bm25", "document", "length") if k in said}
+            fusion = said.get("fusion", "sum")
+            unknown = said.keys() - {"late", "bm25", "document", "length", "others", "fusion"}
+            if unknown or fusion not in FUSIONS:
+                raise ValueError(f"{sorted(unknown) or fusion} is not known")
+            if not all(np.isfinite(v) for v in (*plain.values(), *others.values())):
+                raise ValueError("a weight is not a number")
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"these are not ranking weights: {error}") from error
+        return RankingWeights(**plain, others=others, fusion=fusion)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,20 +95,46 @@ class Lanes:
     bm25: FloatArray
     document: FloatArray
     length: FloatArray
+    others: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def shares(self, weights: RankingWeights) -> dict[str, FloatArray]:
         """Each lane's share of the score; the score is their sum."""
+        weighed = self._weighed(weights)
+        if weights.fusion == "sum":
+            return weighed
+        del weighed["length"]
         return {
-            "late": self.late,
-            "bm25": self.bm25 * np.float32(weights.bm25),
-            "document": self.document * np.float32(weights.document),
-            "length": self.length * np.float32(-weights.length),
+            name: np.float32(weights.of(name)) / (_RANK_OFFSET + _ranks(values))
+            for name, values in weighed.items()
         }
 
     def fused(self, weights: RankingWeights) -> FloatArray:
         """``[n] float32`` scores. A page without patches counts late interaction as 0."""
         total: FloatArray = np.sum(list(self.shares(weights).values()), axis=0, dtype=np.float32)
         return total
+
+    def summed(self, weights: RankingWeights) -> FloatArray:
+        """``[n] float32`` scores that do not depend on which other pages are compared."""
+        shares = list(self._weighed(weights).values())
+        total: FloatArray = np.sum(shares, axis=0, dtype=np.float32)
+        return total
+
+    def _weighed(self, weights: RankingWeights) -> dict[str, FloatArray]:
+        return {
+            LATE: self.late * np.float32(weights.late),
+            **{name: values * np.float32(weights.of(name)) for name, values in self.others.items()},
+            "bm25": self.bm25 * np.float32(weights.bm25),
+            "document": self.document * np.float32(weights.document),
+            "length": self.length * np.float32(-weights.length),
+        }
+
+
+def _ranks(values: FloatArray) -> FloatArray:
+    """1 for the largest value; equal values share the mean of their ranks."""
+    _, inverse, counts = np.unique(-values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks: FloatArray = (last - (counts - 1) / 2)[inverse].astype(np.float32)
+    return ranks
 
 
 def question_words(question: str) -> int:
@@ -103,6 +166,6 @@ def order(scores: FloatArray, page_ids: NDArray[np.int64], k: int) -> NDArray[np
     return np.lexsort((page_ids, -scores))[:k]
 
 
-def weights_as_dict(weights: RankingWeights) -> dict[str, float]:
-    """For ``explain`` and status."""
-    return {"late": 1.0, **asdict(weights)}
+def weights_as_dict(weights: RankingWeights) -> dict[str, Any]:
+    """For ``explain``, status and the manifest; ``RankingWeights.read`` reads it."""
+    return asdict(weights)

@@ -7,15 +7,46 @@ small index, disk the large one.
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.store import RaggedPatches, Store
+from retrieval.store import LaneStore, RaggedPatches, Store
 
 _BATCH_PAGES = 256
 
 
-def read_resident(store: Store, limit_bytes: float) -> RaggedPatches | None:
+class PatchReader:
+    """Multivectors of one encoder: from memory where they are to be kept and fit, else from disk.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self, store: Store | LaneStore, limit_mb: float) -> None:
+        self._store = store
+        self._limit_mb = limit_mb
+        self._lock = threading.Lock()
+        self._tried = False
+        self._kept: RaggedPatches | None = None
+
+    def fetch(self, offsets: NDArray[np.int64]) -> RaggedPatches:
+        """The multivectors of the pages at ``offsets``, in the order asked."""
+        kept = self.kept()
+        return self._store.fetch_patches(offsets) if kept is None else pick(kept, offsets)
+
+    def kept(self) -> RaggedPatches | None:
+        """All of them by row offset, if they are kept; read at the first call."""
+        if not self._limit_mb:
+            return None
+        with self._lock:
+            if not self._tried:
+                self._kept = read_resident(self._store, self._limit_mb * 1e6)
+                self._tried = True
+        return self._kept
+
+
+def read_resident(store: Store | LaneStore, limit_bytes: float) -> RaggedPatches | None:
     """Every page's multivectors by row offset, or None if they take more than ``limit_bytes``.
 
     Every row is checked as it is read, as always.

@@ -56,6 +56,8 @@ def mend_tables(root: Path, manifest: Manifest, damaged: list[str]) -> list[str]
     if any(file in damaged for file in coarse.values()):
         actions.append("dropped the damaged coarse index")
         coarse = {lane: file for lane, file in coarse.items() if file not in damaged}
+    if any(name.endswith(".signs") for name in damaged):
+        actions.append("dropped damaged signs")
     lance = [name for name in damaged if name.startswith(f"{LANCE}/")]
     if any("/_versions/" in name or "/_deletions/" in name for name in lance):
         return actions + _step_back(root, manifest)
@@ -94,7 +96,16 @@ def _publish(
         tables,
         documents,
         {lane: (file, known[file]) for lane, file in coarse.items() if file in known},
+        {
+            lane: {file: known[file] for file in files if file in known}
+            for lane, files in _signs_files(manifest).items()
+        },
     )
+
+
+def _signs_files(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    lanes = {name: lane.signs_files for name, lane in manifest.lanes.items()}
+    return {FIRST: manifest.signs_files, **lanes}
 
 
 def _open(root: Path, manifest: Manifest) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -16,19 +15,22 @@ from retrieval.candidates import (
     CandidateSettings,
     LexicalEvidence,
     Offsets,
+    best_by_page_vectors,
     find_candidates,
 )
 from retrieval.coarse import CoarseIndex
 from retrieval.context import plain_years
-from retrieval.device import choose_scorer
 from retrieval.encoders.base import PageEncoder
 from retrieval.errors import InputError, StorageError
+from retrieval.lanes import Asked, EncoderLane
+from retrieval.manifest import LaneRecord, Manifest
 from retrieval.maxsim import similarities
 from retrieval.ranking import RankingWeights, order, weights_as_dict
 from retrieval.regions import find_regions
-from retrieval.resident import pick, read_resident
-from retrieval.store import PageRecord, RaggedPatches, Store
+from retrieval.resident import pick
+from retrieval.store import LaneStore, PageRecord, RaggedPatches, Store
 from retrieval.store_filter import select
+from retrieval.store_lanes import LanePlaces
 from retrieval.store_schema import DocumentRow
 from retrieval.types import (
     FloatArray,
@@ -42,7 +44,6 @@ from retrieval.types import (
 SearchMode = Literal["two-stage", "coarse", "exhaustive", "bm25"]
 MODES: tuple[SearchMode, ...] = get_args(SearchMode)
 MAX_K = 1000
-_SCAN_PAGES = 256
 _SNIPPET = 240
 
 
@@ -102,25 +103,31 @@ class Searcher:
         coarse: CoarseIndex,
         encoder: PageEncoder,
         settings: SearchSettings | None = None,
+        *,
+        others: Mapping[str, tuple[PageEncoder, CoarseIndex]] | None = None,
     ) -> None:
-        """Raises ``StorageError`` if the index was built by another encoder."""
-        manifest = store.manifest
-        if encoder.fingerprint != manifest.encoder_fingerprint:
+        """``others`` are the further encoders of the index by lane, each with its coarse index.
+
+        Raises ``StorageError`` if the index was built by other encoders.
+        """
+        _check_encoder(store, "", store.manifest, encoder)
+        others = others or {}
+        if others.keys() != store.lanes.keys():
             raise StorageError(
-                f"the index {store.root} was built by encoder '{manifest.encoder_id}' "
-                f"({manifest.encoder_fingerprint[:12]}), not by this '{encoder.id}' "
-                f"({encoder.fingerprint[:12]}); install the version that built it, or build anew"
+                f"the index {store.root} has the further encoders {sorted(store.lanes)}, "
+                f"{sorted(others)} were given; give one for each"
             )
         self.store = store
         self.coarse = coarse
         self.encoder = encoder
         self.settings = settings or SearchSettings()
-        self._scorer = choose_scorer(self.settings.device)
-        self._keeping = threading.Lock()
-        self._tried = False
-        self._kept: RaggedPatches | None = None
-        if self._scorer.is_gpu:
-            coarse.use_gpu()
+        passage = (self.settings.passage, self.settings.passage_stride)
+        where = (self.settings.device, self.settings.resident_mb)
+        self._lanes = [EncoderLane.open("", encoder, coarse, store, *passage, *where)]
+        for name, lane in store.lanes.items():
+            other, its_coarse = others[name]
+            _check_encoder(store, f" in lane '{name}'", lane.record, other)
+            self._lanes.append(EncoderLane.open(name, other, its_coarse, lane, *passage, *where))
 
     def search(
         self,
@@ -152,11 +159,12 @@ class Searcher:
         query = self.encode(question)
         if not query.tokens:
             raise InputError(f"the question {question!r} has no words; ask in words")
+        asked = self.asked(question, query)
         clock.lap("encode")
         docs = self._allowed_documents(filter, doc, where)
         allowed = None if docs is None else self.store.pages.offsets_of_documents(docs)
-        ranked = self._rank(question, query, docs, allowed, mode, k, clock)
-        hits = self._hits(query, ranked, k, clock)
+        ranked = self._rank(question, asked, docs, allowed, mode, k, clock)
+        hits = self._hits(asked, ranked, k, clock)
         return SearchResult(
             query=question,
             index_generation=self.store.manifest.generation,
@@ -164,6 +172,11 @@ class Searcher:
             hits=hits,
             explain=self._explain(query, ranked, docs) if explain else None,
         )
+
+    @property
+    def coarse_memory_bytes(self) -> int:
+        """What the coarse vectors of all encoders take."""
+        return sum(lane.coarse.memory_bytes for lane in self._lanes)
 
     def encode(self, question: str) -> QueryEmbedding:
         """The question's vectors, fiscal-year shorthand written out."""
@@ -174,11 +187,10 @@ class Searcher:
         offsets = self.store.pages.offsets_of(np.array([page_id], np.int64))
         if offsets[0] < 0:
             raise InputError(f"page {page_id} is not in the index {self.store.root}")
-        query = self.encode(question)
-        patches = self.store.fetch_patches(offsets)
+        asked = self.asked(question)
         record = self.store.fetch_boxes_and_words(offsets)[0]
-        sims = similarities(query.vectors, patches.codes, float(patches.scales[0]))
-        return Evidence(record.spread(sims), query.weights, record.patch_boxes)
+        (found,) = self._evidence(asked, offsets, [record], None)
+        return found
 
     def hit(self, page_id: int, question: str | None = None) -> Hit:
         """One page as if a search had found it; with a ``question``, its places on the page.
@@ -188,9 +200,8 @@ class Searcher:
         offsets = self.store.pages.offsets_of(np.array([page_id], np.int64))
         if offsets[0] < 0:
             raise InputError(f"page {page_id} is not in the index {self.store.root}")
-        query = self.encode(question or "")
-        ranked = _Ranked(offsets, np.zeros(1, np.float32), {}, None)
-        return self._hits(query, ranked, 1, _Clock())[0]
+        ranked = _Ranked(offsets, np.zeros(1, np.float32), {}, {}, None)
+        return self._hits(self.asked(question or ""), ranked, 1, _Clock())[0]
 
     def find_document(self, doc: str | int) -> int:
         """The id of the document that ``doc`` names: an id, a path, or the end of a path.
@@ -245,7 +256,7 @@ class Searcher:
     def _rank(
         self,
         question: str,
-        query: QueryEmbedding,
+        asked: Sequence[Asked],
         docs: NDArray[np.int64] | None,
         allowed: Offsets | None,
         mode: SearchMode,
@@ -255,105 +266,101 @@ class Searcher:
         store, settings = self.store, self.settings
         limits = settings.candidates
         if mode == "coarse":
-            ids = None if allowed is None else store.pages.page_ids[allowed]
-            page_ids, scores = self.coarse.candidates(query.vectors, query.weights, k, ids)
+            offsets, scores = best_by_page_vectors(store, asked, allowed, settings.weights, k)
             clock.lap("coarse")
-            offsets = store.pages.offsets_of(page_ids)
-            live = offsets >= 0
-            return _Ranked(offsets[live], scores[live], {"coarse": scores[live]}, None)
+            return _Ranked(offsets, scores, {"coarse": scores}, {}, None)
         if mode == "bm25":
             offsets, scores = store.bm25_pages(plain_years(question), k, docs)
             clock.lap("coarse")
-            return _Ranked(offsets, scores, {"bm25": scores}, None)
+            return _Ranked(offsets, scores, {"bm25": scores}, {"bm25": offsets}, None)
         lexical = LexicalEvidence.find(store, question, docs, limits)
         patches: RaggedPatches | None = None
+        sources: Mapping[str, Offsets] = {}
         if mode == "exhaustive":
             every = np.arange(len(store.pages), dtype=np.int64) if allowed is None else allowed
             # A blank page answers nothing, yet its document's share and its shortness could lift
             # it above pages that do. No source of candidates proposes it either.
-            says_something = store.pages.n_patches[every] > 0
+            says_something = np.any([one.lane.store.n_patches[every] > 0 for one in asked], axis=0)
             offsets = every[says_something | np.isin(every, lexical.offsets)]
             clock.lap("coarse")
-            late = self._scan(query, offsets)
+            late = {
+                one.lane.name: one.scan(offsets, store.pages.page_ids[offsets]) for one in asked
+            }
         else:
             limits_k = max(k, limits.candidates)
             if limits_k != limits.candidates:
                 limits = _with_candidates(limits, limits_k)
-            offsets, _ = find_candidates(
-                store, self.coarse, query, lexical, allowed, settings.weights, limits
-            )
+            found = find_candidates(store, asked, lexical, allowed, settings.weights, limits)
+            offsets, sources = found.offsets, found.sources
             clock.lap("coarse")
-            patches = self._fetch(offsets)
+            read = [one.lane.patches.fetch(offsets) for one in asked]
+            patches = read[0]
             clock.lap("fetch")
-            late = self._late(query, patches, offsets)
+            page_ids = store.pages.page_ids[offsets]
+            late = {
+                one.lane.name: one.exactly(patches, page_ids)
+                for one, patches in zip(asked, read, strict=True)
+            }
         lanes = lexical.lanes(store, offsets, late)
         fused = lanes.fused(settings.weights)
         best = order(fused, store.pages.page_ids[offsets], k)
         shares = {name: value[best] for name, value in lanes.shares(settings.weights).items()}
         kept = None if patches is None else pick(patches, best)
         clock.lap("rerank")
-        return _Ranked(offsets[best], fused[best], shares, kept)
+        return _Ranked(offsets[best], fused[best], shares, sources, kept)
 
-    def _late(self, query: QueryEmbedding, patches: RaggedPatches, offsets: Offsets) -> FloatArray:
-        # A picture's patches are no text: their order is a raster's, and a page is one passage.
-        passage = 0 if "image" in self.encoder.reads else self.settings.passage
-        window, stride = self.store.compression.window(passage, self.settings.passage_stride)
-        page_ids = self.store.pages.page_ids[offsets]
-        return self._scorer.score(query, patches, page_ids, window=window, stride=stride)
-
-    def _fetch(self, offsets: Offsets) -> RaggedPatches:
-        kept = self._kept_patches()
-        return self.store.fetch_patches(offsets) if kept is None else pick(kept, offsets)
-
-    def _kept_patches(self) -> RaggedPatches | None:
-        """All multivectors, if they are to be kept in memory and fit."""
-        if not self.settings.resident_mb:
-            return None
-        with self._keeping:
-            if not self._tried:
-                self._kept = read_resident(self.store, self.settings.resident_mb * 1e6)
-                self._tried = True
-        return self._kept
-
-    def _scan(self, query: QueryEmbedding, offsets: Offsets) -> FloatArray:
-        kept = self._kept_patches()
-        if kept is not None:
-            if 2 * len(offsets) > len(self.store.pages):
-                every = np.arange(len(self.store.pages), dtype=np.int64)
-                return self._late(query, kept, every)[offsets]
-            return self._late(query, pick(kept, offsets), offsets)
-        scores = np.empty(len(offsets), np.float32)
-        for start in range(0, len(offsets), _SCAN_PAGES):
-            part = offsets[start : start + _SCAN_PAGES]
-            scores[start : start + len(part)] = self._late(
-                query, self.store.fetch_patches(part), part
-            )
-        return scores
+    def asked(self, question: str, query: QueryEmbedding | None = None) -> list[Asked]:
+        """The question in every lane; ``query`` where the first lane's is at hand."""
+        asked = [Asked.ask(self._lanes[0], query or self.encode(question))]
+        for lane in self._lanes[1:]:
+            asked.append(Asked.ask(lane, lane.encoder.encode_queries([plain_years(question)])[0]))
+        return asked
 
     def _hits(
-        self, query: QueryEmbedding, ranked: _Ranked, k: int, clock: _Clock
+        self, asked: Sequence[Asked], ranked: _Ranked, k: int, clock: _Clock
     ) -> tuple[Hit, ...]:
         offsets = ranked.offsets[:k]
         records = self.store.fetch_boxes_and_words(offsets)
         if not self.settings.regions:
             clock.lap("fetch")
             return tuple(self._hit(i, ranked, record, ()) for i, record in enumerate(records))
-        patches = ranked.patches or self._fetch(offsets)
+        patches = ranked.patches or self._lanes[0].patches.fetch(offsets)
         clock.lap("fetch")
         hits = []
-        for i, record in enumerate(records):
-            codes = patches.codes[patches.starts[i] : patches.starts[i + 1]]
-            sims = similarities(query.vectors, codes, float(patches.scales[i]))
+        for i, found in enumerate(self._evidence(asked, offsets, records, patches)):
             regions = find_regions(
-                record.spread(sims),
-                query.weights,
-                record.patch_boxes,
-                record.words,
+                found.similarities,
+                found.weights,
+                found.boxes,
+                records[i].words,
                 limit=self.settings.regions,
             )
-            hits.append(self._hit(i, ranked, record, regions))
+            hits.append(self._hit(i, ranked, records[i], regions))
         clock.lap("rerank")
         return tuple(hits)
+
+    def _evidence(
+        self,
+        asked: Sequence[Asked],
+        offsets: Offsets,
+        records: Sequence[PageRecord],
+        patches: RaggedPatches | None,
+    ) -> Iterator[Evidence]:
+        """What speaks for a question on each page: patches of the first encoder that has any.
+
+        A scan without words has none of an encoder that reads words.
+        """
+        if patches is None:
+            patches = self.store.fetch_patches(offsets)
+        for i, record in enumerate(records):
+            one = next((o for o in asked if o.lane.store.n_patches[offsets[i]]), asked[0])
+            place: PageRecord | LanePlaces = record
+            boxes, of = record.patch_boxes, RaggedPatches.pick(patches, i)
+            if isinstance(one.lane.store, LaneStore):
+                (place,) = one.lane.store.fetch_places(offsets[i : i + 1])
+                boxes, of = place.boxes, one.lane.store.fetch_patches(offsets[i : i + 1])
+            sims = similarities(one.query.vectors, of.codes, float(of.scales[0]))
+            yield Evidence(place.spread(sims), one.query.weights, boxes)
 
     def _hit(self, i: int, ranked: _Ranked, record: PageRecord, regions: tuple[Region, ...]) -> Hit:
         document = self.store.documents[record.doc_id]
@@ -374,6 +381,9 @@ class Searcher:
             snippet=" ".join(text.split())[:_SNIPPET],
             size=(record.width, record.height),
             times=record.times,
+            found_by=tuple(
+                name for name, found in ranked.sources.items() if ranked.offsets[i] in found
+            ),
         )
 
     def _explain(
@@ -393,12 +403,25 @@ class Searcher:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ranked:
-    """Pages best first: row offsets, scores, each lane's share, and patches if at hand."""
+    """Pages best first: row offsets, scores, each lane's share, the pages that each source put
+    first by itself, and patches if at hand."""
 
     offsets: Offsets
     scores: FloatArray
     shares: Mapping[str, FloatArray]
+    sources: Mapping[str, Offsets]
     patches: RaggedPatches | None
+
+
+def _check_encoder(
+    store: Store, where: str, record: Manifest | LaneRecord, encoder: PageEncoder
+) -> None:
+    if encoder.fingerprint != record.encoder_fingerprint:
+        raise StorageError(
+            f"the index {store.root} was built{where} by encoder '{record.encoder_id}' "
+            f"({record.encoder_fingerprint[:12]}), not by this '{encoder.id}' "
+            f"({encoder.fingerprint[:12]}); install the version that built it, or build anew"
+        )
 
 
 def _with_candidates(limits: CandidateSettings, candidates: int) -> CandidateSettings:

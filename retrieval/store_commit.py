@@ -65,12 +65,13 @@ def publish(
     tables: Mapping[str, Any],
     documents: Mapping[int, DocumentRow],
     coarse: Mapping[str, tuple[str, FileRecord]],
+    signs: Mapping[str, Mapping[str, FileRecord]],
 ) -> Manifest:
     """Make the tables as they stand the generation that ``manifest`` says.
 
     ``manifest`` supplies what the tables cannot: its generation, encoders, settings, next ids
     and skipped sources; the rest is read off the tables and files here. ``coarse`` holds the
-    coarse files by lane, the first encoder's under ``FIRST``.
+    coarse files by lane, the first encoder's under ``FIRST``; ``signs`` the files of signs.
     """
     with lance_errors(root / LANCE, REMEDY):
         versions = {name: int(table.version) for name, table in tables.items()}
@@ -83,6 +84,8 @@ def publish(
             )
     files = record_files(root, tables, manifest.files)
     files.update(coarse.values())
+    for mine in signs.values():
+        files.update(mine)
     fault_point("files-hashed")
     coarse_file, coarse_record = coarse.get(FIRST, (None, None))
     return write_manifest(
@@ -93,6 +96,7 @@ def publish(
             lance_versions=versions,
             coarse_file=coarse_file,
             coarse_sha256=coarse_record.sha256 if coarse_record else None,
+            signs_files=tuple(signs.get(FIRST, ())),
             counts={
                 "documents": len(documents),
                 "pages": len(directory),
@@ -105,6 +109,7 @@ def publish(
                     counts=_vector_counts(lanes[name]),
                     directory_crc=lanes[name].crc(),
                     coarse_file=coarse[name][0] if name in coarse else None,
+                    signs_files=tuple(signs.get(name, ())),
                 )
                 for name, record in manifest.lanes.items()
             },

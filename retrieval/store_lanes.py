@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.compression import Compression
 from retrieval.errors import InputError, StorageError
 from retrieval.manifest import LaneRecord, Manifest
+from retrieval.signs import Signs
 from retrieval.store_lance import LANCE, REMEDY
 from retrieval.store_multivectors import Multivectors
 from retrieval.store_schema import (
@@ -117,15 +119,34 @@ class LaneStore:
     record: LaneRecord
     coarse_path: Path | None
     multivectors: Multivectors
+    signs: Signs
 
     @property
     def n_patches(self) -> NDArray[np.int32]:
         """Patches of every page in this lane, by offset."""
         return self.multivectors.pages.n_patches
 
+    @property
+    def compression(self) -> Compression:
+        """How this lane's vectors are kept."""
+        return self.multivectors.compression
+
     def fetch_patches(self, offsets: NDArray[np.int64]) -> RaggedPatches:
         """The multivectors of the pages at ``offsets`` ``[k]``, in the order asked."""
         return self.multivectors.fetch(offsets)
+
+    @property
+    def pages(self) -> PageDirectory:
+        """Every live page by row offset, with its patches in this lane."""
+        return self.multivectors.pages
+
+    def scan_patches(
+        self, batch_pages: int = 256
+    ) -> Iterator[tuple[NDArray[np.int64], RaggedPatches]]:
+        """Every page's multivectors, ``batch_pages`` pages at a time, in row order."""
+        for start in range(0, len(self.pages), batch_pages):
+            offsets = np.arange(start, min(start + batch_pages, len(self.pages)), dtype=np.int64)
+            yield offsets, self.fetch_patches(offsets)
 
     def fetch_places(self, offsets: NDArray[np.int64]) -> list[LanePlaces]:
         """Where the patches of the pages at ``offsets`` ``[k]`` stand, in the order asked."""
@@ -161,5 +182,6 @@ def open_lanes(
                 f"{REMEDY}"
             )
         coarse = None if record.coarse_file is None else root / record.coarse_file
-        lanes[name] = LaneStore(name, record, coarse, found)
+        signs = Signs.open([root / file for file in record.signs_files], record.dim)
+        lanes[name] = LaneStore(name, record, coarse, found, signs)
     return lanes

@@ -19,6 +19,7 @@ from retrieval.manifest import (
     generation_path,
     read_manifest,
 )
+from retrieval.signs import Signs
 from retrieval.store_files import check_files
 from retrieval.store_filter import select
 from retrieval.store_lance import LANCE, REMEDY, connect, lance_errors
@@ -65,6 +66,7 @@ class Store:
         self._lanes = lanes
         self._documents = documents
         self.compression = stored_compression(manifest.compression)
+        self.signs = Signs.open([root / file for file in manifest.signs_files], manifest.dim)
 
     @classmethod
     def open(cls, root: Path) -> Store:
@@ -117,6 +119,11 @@ class Store:
     def pages(self) -> PageDirectory:
         """Every live page by row offset."""
         return self._multivectors.pages
+
+    @property
+    def n_patches(self) -> NDArray[np.int32]:
+        """Patches of every page for the first encoder, by offset."""
+        return self.pages.n_patches
 
     @property
     def lanes(self) -> Mapping[str, LaneStore]:

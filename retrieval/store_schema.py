@@ -211,6 +211,11 @@ class RaggedPatches:
     starts: NDArray[np.int64]
     scales: FloatArray
 
+    def pick(self, i: int) -> RaggedPatches:
+        """Page i alone."""
+        codes = self.codes[self.starts[i] : self.starts[i + 1]]
+        return RaggedPatches(codes, np.array([0, len(codes)]), self.scales[i : i + 1])
+
     @property
     def scale(self) -> float:
         """The one scale that all these pages share (1 if there are none).

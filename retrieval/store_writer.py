@@ -73,6 +73,7 @@ from retrieval.store_schema import (
     schemas_of,
     stored_compression,
 )
+from retrieval.store_signs import update_signs
 from retrieval.types import DocumentInfo, FloatArray, MetadataValue
 
 # A flush makes one Lance fragment: large enough to keep fragments few, small enough that a
@@ -375,9 +376,12 @@ class StoreWriter:
         """The pooled vectors that the next commit would contain, in batches of pages."""
         self._flush()
         self._apply_deletes()
+        return self._multivectors(lane).page_vectors()
+
+    def _multivectors(self, lane: str) -> Multivectors:
         record = self._manifest.lanes[lane] if lane else self._manifest
         table = LANE_PREFIX + lane if lane else "pages"
-        return Multivectors.open(self._root, table, self._tables[table], record).page_vectors()
+        return Multivectors.open(self._root, table, self._tables[table], record)
 
     def commit(
         self,
@@ -408,6 +412,7 @@ class StoreWriter:
         self._index_text()
         generation = self._manifest.generation + 1
         files = self._write_coarse(coarse, generation, keep_coarse, only)
+        signs = self._write_signs(generation, coarse is not None)
         self._manifest = publish(
             self._root,
             replace(
@@ -421,6 +426,7 @@ class StoreWriter:
             self._tables,
             self._documents,
             files,
+            signs,
         )
         fault_point("sweeping")
         sweep_unused(self._root)
@@ -531,6 +537,23 @@ class StoreWriter:
                 files[lane] = write_coarse(self._root, generation, lane, coarse, vectors)
             elif holds and old is not None:
                 files[lane] = (old, self._manifest.files[old])
+        return files
+
+    def _write_signs(self, generation: int, complete: bool) -> dict[str, dict[str, FileRecord]]:
+        """The sign files of the next generation by lane; ``complete`` adds what they lack.
+
+        A commit without a coarse file is one of many of a build: the last of them adds all.
+        """
+        held: dict[str, tuple[str, ...]] = {FIRST: self._manifest.signs_files}
+        held |= {name: lane.signs_files for name, lane in self._manifest.lanes.items()}
+        files: dict[str, dict[str, FileRecord]] = {}
+        for lane, names in held.items():
+            found: Mapping[str, FileRecord | None] = dict.fromkeys(names)
+            if complete:
+                vectors = self._multivectors(lane)
+                anew = self._compacted
+                found = update_signs(self._root, generation, lane, vectors, names, anew)
+            files[lane] = {k: new or self._manifest.files[k] for k, new in found.items()}
         return files
 
     def _lance(self) -> Any:

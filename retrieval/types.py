@@ -137,7 +137,8 @@ class Region:
 class Hit:
     """One page found. ``score`` orders the hits; ``scores`` holds each lane's share; ``size``
     is the page's width and height in points (a picture's in pixels); ``times`` says when a
-    page of a recording is shown."""
+    page of a recording is shown; ``found_by`` names the lanes that by themselves would have had
+    it among the candidates."""
 
     rank: int
     score: float
@@ -154,6 +155,7 @@ class Hit:
     snippet: str = ""
     size: tuple[float, float] = (0.0, 0.0)
     times: TimeRange | None = None
+    found_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from retrieval.coarse import CoarseIndex
 from retrieval.errors import StorageError
 from retrieval.maxsim import maxsim
 from retrieval.passages import best_passage
-from retrieval.ranking import order
+from retrieval.ranking import LATE, order
 from retrieval.search import Searcher
 from retrieval.store import Store
 from retrieval.types import FloatArray
@@ -135,11 +135,11 @@ def measure_recall(
     every = np.flatnonzero(store.pages.n_patches > 0)
     for i, question in enumerate(questions):
         lexical = LexicalEvidence.find(store, question.text, None, limits)
-        fused = lexical.lanes(store, every, late[i, every]).fused(settings.weights)
+        fused = lexical.lanes(store, every, {LATE: late[i, every]}).fused(settings.weights)
         best = every[order(fused, store.pages.page_ids[every], depth)]
-        proposed, _ = find_candidates(
-            store, searcher.coarse, question.embedding, lexical, None, settings.weights, limits
-        )
+        asked = searcher.asked(question.text, question.embedding)
+        found = find_candidates(store, asked, lexical, None, settings.weights, limits)
+        proposed = found.offsets
         totals["found"] += float(np.isin(best, proposed).mean())
         totals["found_vectors"] += _found_by_vectors(searcher, question, plain[i], depth)
         target = _offset(store, question)

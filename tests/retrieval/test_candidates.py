@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.candidates import CandidateSettings, LexicalEvidence, find_candidates, lookup
-from retrieval.ranking import RankingWeights
+from retrieval.ranking import LATE, RankingWeights
 from retrieval.search import Searcher
 from tests.retrieval.search_samples import WORDS, build, open_searcher
 
@@ -39,15 +39,10 @@ def candidates(
     store = searcher.store
     lexical = LexicalEvidence.find(store, question, docs, settings)
     allowed = None if docs is None else store.pages.offsets_of_documents(docs)
-    return find_candidates(
-        store,
-        searcher.coarse,
-        searcher.encode(question),
-        lexical,
-        allowed,
-        weights or RankingWeights(),
-        settings,
+    found = find_candidates(
+        store, searcher.asked(question), lexical, allowed, weights or RankingWeights(), settings
     )
+    return found.offsets, found.scores
 
 
 @given(
@@ -82,7 +77,7 @@ def test_with_room_for_all_the_order_is_that_of_the_fused_lanes(
     searcher: Searcher, words: list[str]
 ) -> None:
     question = " ".join(words)
-    settings, weights = CandidateSettings(), RankingWeights()
+    settings, weights = CandidateSettings(signed_patches=0), RankingWeights()
     store = searcher.store
     query = searcher.encode(question)
     ids, coarse = searcher.coarse.candidates(query.vectors, query.weights, 1000)
@@ -90,7 +85,7 @@ def test_with_room_for_all_the_order_is_that_of_the_fused_lanes(
     lexical = LexicalEvidence.find(store, question, None, settings)
     pool = sorted({*known, *lexical.offsets.tolist()})
     late = np.array([known.get(offset, coarse.min()) for offset in pool], np.float32)
-    fused = lexical.lanes(store, np.array(pool), late).fused(weights)
+    fused = lexical.lanes(store, np.array(pool), {LATE: late}).fused(weights)
     by_score = sorted(zip(-fused, store.pages.page_ids[pool], pool, strict=True))
     found, scores = candidates(searcher, question, None, settings)
     assert found.tolist() == [offset for *_, offset in by_score[:100]]
@@ -142,7 +137,7 @@ def test_pages_beyond_a_cut_list_count_as_its_last(searcher: Searcher) -> None:
     assert len(cut.offsets) == 3
     assert cut.page_floor == pytest.approx(float(cut.page_scores.min()))
     every = np.arange(len(store.pages))
-    lanes = cut.lanes(store, every, np.full(len(every), -np.inf, np.float32))
+    lanes = cut.lanes(store, every, {LATE: np.full(len(every), -np.inf, np.float32)})
     outside = ~np.isin(every, cut.offsets)
     assert np.unique(lanes.bm25[outside]).tolist() == [lanes.bm25.min()]
     assert lanes.bm25.min() > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from retrieval.errors import InputError
 from retrieval.ranking import (
+    FUSIONS,
     Lanes,
     RankingWeights,
     length_lane,
@@ -57,7 +60,8 @@ def test_a_page_scores_the_same_among_fewer(
 ) -> None:
     n = len(given_lanes.late)
     kept = np.array(data.draw(st.lists(st.integers(0, max(n - 1, 0)), max_size=n)), np.intp)
-    fewer = Lanes(*(getattr(given_lanes, name)[kept] for name in Lanes.__dataclass_fields__))
+    plain = ("late", "bm25", "document", "length")
+    fewer = Lanes(*(getattr(given_lanes, name)[kept] for name in plain))
     np.testing.assert_array_equal(fewer.fused(chosen), given_lanes.fused(chosen)[kept])
 
 
@@ -117,4 +121,39 @@ def test_words_that_carry_meaning(question: str, words: int) -> None:
 
 def test_what_explain_shows_of_the_weights() -> None:
     shown = weights_as_dict(RankingWeights(bm25=0.3, document=0.2, length=0.1))
-    assert shown == {"late": 1.0, "bm25": 0.3, "document": 0.2, "length": 0.1}
+    plain = {"late": 1.0, "bm25": 0.3, "document": 0.2, "length": 0.1}
+    assert shown == {**plain, "others": {}, "fusion": "sum"}
+
+
+@given(
+    st.builds(
+        RankingWeights,
+        *(st.floats(0, 2) for _ in range(4)),
+        others=st.dictionaries(st.sampled_from(["pixels", "scans"]), st.floats(0, 2)),
+        fusion=st.sampled_from(FUSIONS),
+    )
+)
+def test_weights_are_read_back_as_they_were_shown(chosen: RankingWeights) -> None:
+    assert RankingWeights.read(json.loads(json.dumps(weights_as_dict(chosen)))) == chosen
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"bm26": 1}, {"late": "much"}, {"fusion": "magic"}, {"others": {"x": None}}, {"late": np.nan}],
+)
+def test_other_weights_are_refused(said: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="not ranking weights"):
+        RankingWeights.read(said)
+
+
+def test_reciprocal_ranks_count_places_not_scores() -> None:
+    near = np.array([0.9, 0.5, 0.5, 0.1], np.float32)
+    far = np.array([9.0, 1.0, 8.0, 0.0], np.float32)
+    none = np.zeros(4, np.float32)
+    given = Lanes(near, none, none, none, {"late:pixels": far})
+    chosen = RankingWeights(bm25=0, document=0, others={"pixels": 0.5}, fusion="ranks")
+    shares = given.shares(chosen)
+    np.testing.assert_allclose(shares["late"], 1 / (60 + np.array([1, 2.5, 2.5, 4])), rtol=1e-5)
+    expected = 0.5 / (60 + np.array([1, 3, 2, 4]))
+    np.testing.assert_allclose(shares["late:pixels"], expected, rtol=1e-5)
+    assert given.summed(chosen)[0] == pytest.approx(0.9 + 4.5)
