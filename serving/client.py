@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from retrieval.errors import InputError, ServiceError
 from retrieval.types import Box, MetadataValue
 from serving.http.schemas import (
+    AnswerOut,
     CollectionOut,
     Document,
     Documents,
@@ -140,6 +141,13 @@ class Client(_Calls):
         )
         return self._send(SearchResponse, "POST", "/v1/search", json=body)
 
+    def ask(
+        self, question: str, *, filter: str | None = None, doc_id: int | None = None
+    ) -> AnswerOut:
+        """An answer whose citations the server checked."""
+        body = self._query(question=question, filter=filter, doc_id=doc_id)
+        return self._send(AnswerOut, "POST", "/v1/ask", json=body)
+
     def upload(
         self,
         files: Sequence[str | Path],
@@ -251,6 +259,13 @@ class AsyncClient(_Calls):
             question=question, k=k, filter=filter, doc_id=doc_id, mode=mode, explain=explain
         )
         return await self._send(SearchResponse, "POST", "/v1/search", json=body)
+
+    async def ask(
+        self, question: str, *, filter: str | None = None, doc_id: int | None = None
+    ) -> AnswerOut:
+        """An answer whose citations the server checked."""
+        body = self._query(question=question, filter=filter, doc_id=doc_id)
+        return await self._send(AnswerOut, "POST", "/v1/ask", json=body)
 
     async def upload(
         self,

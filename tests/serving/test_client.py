@@ -29,6 +29,8 @@ def test_the_main_job_in_a_few_lines(
         assert hit.name == invoice.name and hit.regions
         assert client.documents().total == 1 and client.document(hit.doc_id).pages == 1
         assert len(client.page(hit.page_id).words) > 20
+        answer = client.ask("What is the total of invoice FF-2025-0318?")
+        assert "6,722.58" in answer.text and not answer.claims[0].citations[0].problems
         crop = client.page_image(hit.page_id, box=hit.regions[0].box, width=200)
         assert Image.open(io.BytesIO(crop)).width == 200
         with pytest.raises(ApiError, match="no document 77") as refused:
