@@ -23,7 +23,7 @@ def passages(
     The text is that of the whole page: a framework's model sees no pictures, and a table's head
     may stand far from its row. ``regions`` in the metadata are the places that answer.
     """
-    result = source.search(question, k, filter=filter)
+    result: Any = source.search(question, k, filter=filter)
     found = []
     for hit in result.hits:
         metadata = {
