@@ -4,7 +4,8 @@
 (arXiv 2601.08620, "bounding box annotations"): all boxes of one side are united to one zone, the
 F1 of two zones is twice their intersection over the sum of their areas, and a prediction is held
 against every annotator alone, the best counting. People reached .60 with each other there, the
-best model .09.
+best model .09. The benchmark publishes no code for it: this is our reading, and published figures
+may differ from it in detail.
 
 **IoU hit rates** are stricter about one box: whether one of the first k regions overlaps one
 marked box by at least so much of their union.
