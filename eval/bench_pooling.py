@@ -20,6 +20,7 @@ from eval.benchmark import Benchmark
 from eval.datasets import only_documents, read_questions
 from indexing.index import Index
 from retrieval.errors import InputError
+from retrieval.fde import FixedEncoding
 from retrieval.maxsim import maxsim
 from retrieval.pooling import PoolMethod, pool_page
 from retrieval.store import Store
@@ -33,7 +34,11 @@ WAYS: tuple[tuple[PoolMethod, int], ...] = (
     ("kmeans", 8),
     ("kmeans", 16),
     ("kmeans", 32),
+    ("cols", 8),
+    ("grid", 16),
 )
+# MUVERA's encodings: hyperplanes, components kept of a cell, repeats.
+ENCODINGS = ((3, 16, 8), (4, 16, 16))
 _CANDIDATES, _BEST = 100, 10
 _PAGES_AT_ONCE = 256
 Offsets = NDArray[np.int64]
@@ -67,14 +72,18 @@ def measure_pooling(
         ]
         queries = index.encoder.encode_queries([question.text for question in questions])
         exact, pooled = _scores(store, offsets, queries)
+    dim = index.encoder.dim
+    named = [(f"{method}, {k}", k * dim * 4) for method, k in WAYS]
+    made = [FixedEncoding(dim, *shape) for shape in ENCODINGS]
+    named += [(f"fde, {one.components}", one.components * 4) for one in made]
     best = [offsets[np.argsort(-row, kind="stable")[:_BEST]] for row in exact]
     rows = []
-    for (method, k), scores in zip(WAYS, pooled, strict=True):
+    for (name, size), scores in zip(named, pooled, strict=True):
         found = [offsets[np.argsort(-row, kind="stable")[:_CANDIDATES]] for row in scores]
         rows.append(
             {
-                "pooling": f"{method}, {k}",
-                "bytes_a_page": k * index.encoder.dim * 4,
+                "pooling": name,
+                "bytes_a_page": size,
                 "answering_pages_found": _share(right, found),
                 "exact_top_10_found": _share(best, found),
             }
@@ -97,7 +106,9 @@ def _scores(
 ) -> tuple[FloatArray, list[FloatArray]]:
     """Exact MaxSim ``[questions, pages]``, and the same over each way's pooled vectors."""
     exact = np.empty((len(queries), len(offsets)), np.float32)
-    pooled = [np.empty_like(exact) for _ in WAYS]
+    pooled = [np.empty_like(exact) for _ in (*WAYS, *ENCODINGS)]
+    made = [FixedEncoding(store.manifest.dim, *shape) for shape in ENCODINGS]
+    asked = [np.stack([one.of_question(q.vectors, q.weights) for q in queries]) for one in made]
     for begin in range(0, len(offsets), _PAGES_AT_ONCE):
         block = slice(begin, begin + _PAGES_AT_ONCE)
         pages = store.fetch_patches(offsets[block])
@@ -108,7 +119,10 @@ def _scores(
             )
         # The scale of a page does not change the direction of its pooled vectors.
         parts = [pages.codes[a:b].astype(np.float32) for a, b in pairwise(pages.starts)]
-        for (method, k), scores in zip(WAYS, pooled, strict=True):
+        for one, encoded, scores in zip(made, asked, pooled[len(WAYS) :], strict=True):
+            unit = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-6) for v in parts]
+            scores[:, block] = encoded @ np.stack([one.of_page(v) for v in unit]).T
+        for (method, k), scores in zip(WAYS, pooled, strict=False):
             found = [pool_page(v, at, k, method) for v, at in zip(parts, boxes, strict=True)]
             starts = np.cumsum([0, *map(len, found)])
             vectors = np.concatenate(found)

@@ -276,3 +276,45 @@ def report(
         print_json({"report": str(out), "bytes": size})
     else:
         console.print(f"{out}: {size / 1e6:.1f} MB", highlight=False)
+
+
+@app.command("fit-weights")
+def fit_weights(
+    questions: Annotated[Path, typer.Argument(help="Questions with their pages (CSV, JSONL).")],
+    index: Annotated[Path, typer.Option("--index", "-i", help="The index folder.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the weights, do not keep them.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit how much each lane counts, on the development half; the index keeps the weights.
+
+    Measure on the other half what was gained: `folioscope eval run --half test`. Example:
+
+    folioscope eval fit-weights questions.csv --index my-index
+    """
+    _needs_measures()
+    from dataclasses import asdict
+
+    from eval.datasets import read_questions
+    from eval.fit_weights import fit_weights as fit
+    from indexing.index import Index
+    from retrieval.ranking import weights_as_dict
+
+    opened = Index.open(index)
+    before = opened.weights()
+    found = fit(opened, read_questions(questions), before)
+    if not dry_run:
+        opened.set_weights(found.weights)
+    if as_json:
+        print_json(asdict(found))
+        return
+    old, new = weights_as_dict(before), weights_as_dict(found.weights)
+    for name in ("late", "bm25", "document", "length"):
+        console.print(f"{name:<10} {old[name]:.3f} -> {new[name]:.3f}")
+    for name, weight in new["others"].items():
+        console.print(f"{name:<10} {old['others'].get(name, 1.0):.3f} -> {weight:.3f}")
+    console.print(
+        f"{found.questions} questions, loss {found.loss_before:.3f} -> {found.loss_after:.3f}"
+        + ("" if dry_run else "; kept in the index")
+    )

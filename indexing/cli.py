@@ -73,10 +73,14 @@ def build(
     workers: WorkersOption = None,
     limits: LimitOption = None,
     pooling: Annotated[
-        str | None, typer.Option(help="Page vectors: kmeans, strips or mean. First time: kmeans.")
+        str | None, typer.Option(hidden=True, help="kmeans, strips or mean, beside a number.")
     ] = None,
     page_vectors: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Vectors a page. First time: 16.")
+        str | None,
+        typer.Option(
+            help="What finds pages: kmeans, rows, cols or grid with how many vectors a page "
+            "(kmeans16), or mean. First time: kmeans16."
+        ),
     ] = None,
     coarse: Annotated[
         str | None,
@@ -104,14 +108,19 @@ def build(
     from indexing.pipeline import PoolSettings
     from retrieval.coarse_kinds import KINDS
     from retrieval.errors import InputError
+    from retrieval.pooling import parse_page_vectors
 
     if pooling not in (None, "kmeans", "strips", "mean"):
         raise InputError(f"--pooling is kmeans, strips or mean, not '{pooling}'")
     if coarse not in (None, "auto", *KINDS):
         raise InputError(f"--coarse is auto, {' or '.join(KINDS)}, not '{coarse}'")
     pool = None
-    if pooling or page_vectors:
-        pool = PoolSettings(pooling or "kmeans", page_vectors or 16)  # type: ignore[arg-type]  # checked above
+    if page_vectors and not page_vectors.isdecimal():
+        pool = PoolSettings(*parse_page_vectors(page_vectors))
+    elif pooling or page_vectors:
+        count = page_vectors or "16"
+        named = "mean" if pooling == "mean" else f"{pooling or 'kmeans'}{count}"
+        pool = PoolSettings(*parse_page_vectors(named))
     settings = BuildSettings(
         intake=intake_settings(ocr, renderer, password, workers, limits),
         pooling=pool,

@@ -294,6 +294,15 @@ class Index:
         self.others.pop(name, None)
         self._let_go()
 
+    def with_weights(self, weights: RankingWeights) -> Index:
+        """The same index, searched with other ranking weights."""
+        search = replace(self.search_settings, weights=weights)
+        return Index(self.path, self.encoder, self._settings, search, self.others)
+
+    def weights(self) -> RankingWeights:
+        """The ranking weights that searches use."""
+        return self._open_searcher().settings.weights
+
     def set_weights(self, weights: RankingWeights) -> None:
         """Keep ranking weights in the index: searches use them unless they bring their own."""
         with self._writer() as writer:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from retrieval.coarse import CoarseIndex, pool_page
 from retrieval.coarse_kinds import KINDS, choose
-from retrieval.errors import StorageError
+from retrieval.errors import InputError, StorageError
+from retrieval.pooling import METHODS, parse_page_vectors
 
 
 def unit(rng: np.random.Generator, n: int, d: int) -> Any:
@@ -182,7 +183,7 @@ def test_a_file_comes_back_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(0, 60),
     k=st.integers(1, 20),
-    method=st.sampled_from(["mean", "kmeans", "strips"]),
+    method=st.sampled_from(METHODS),
 )
 def test_pooled_vectors_are_few_unit_and_repeatable(seed: int, n: int, k: int, method: Any) -> None:
     rng = np.random.default_rng(seed)
@@ -214,3 +215,32 @@ def test_strips_go_down_the_page() -> None:
 def test_vectors_that_cancel_out_leave_no_direction() -> None:
     vectors = np.array([[1, 0], [-1, 0]], np.float32)
     assert pool_page(vectors, np.zeros((2, 4), np.float32), 1, "mean").shape == (0, 2)
+
+
+def test_columns_and_cells_are_where_they_say() -> None:
+    """Nine patches, a 3 x 3 grid in any order, each of a direction of its own."""
+    order = np.random.default_rng(2).permutation(9)
+    left, top = order % 3 / 3, order // 3 / 3
+    boxes = np.stack([left, top, left + 1 / 3, top + 1 / 3], axis=1).astype(np.float32)
+    vectors = np.eye(9, dtype=np.float32)[order]
+    columns = pool_page(vectors, boxes, 3, "cols")
+    expected = np.stack([np.eye(9)[[i, i + 3, i + 6]].sum(axis=0) for i in range(3)]) / 3**0.5
+    np.testing.assert_allclose(columns, expected, atol=1e-6)
+    twice = np.concatenate((vectors, vectors))
+    cells = pool_page(twice, np.concatenate((boxes, boxes)), 9, "grid")
+    np.testing.assert_allclose(cells, np.eye(9), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["kmeans16", "rows8", "cols1", "grid64", "strips4"])
+def test_page_vectors_by_name(name: str) -> None:
+    method, k = parse_page_vectors(name)
+    assert f"{method}{k}" == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "16", "mean4", "kmeans", "kmeans0", "grid65", "fde8", "rows-1"]
+)
+def test_other_page_vectors_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="unknown page vectors"):
+        parse_page_vectors(name)
+    assert parse_page_vectors("mean") == ("mean", 1)
