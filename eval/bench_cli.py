@@ -434,6 +434,52 @@ def peers(
         notes.print(f"kept in {path}", markup=False, highlight=False)
 
 
+@app.command()
+def safety(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder: prompts.csv, injection_attacks.csv, injection_contexts.jsonl."
+        ),
+    ],
+    questions: Annotated[
+        Path | None, typer.Option(help="Honest questions: how many are held back.")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", "-i", help="Honest pages: how many are left out.")
+    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="A policy; by default the shipped.")] = None,
+    part: Annotated[str, typer.Option(help="Part of the prompts: test, or all.")] = "test",
+    read: Annotated[int, typer.Option(min=0, help="Attacks read through intake.")] = 15,
+    pages: Annotated[int, typer.Option(min=1, help="Pages of the index.")] = 200,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The safety gate: recall, false positives and latency of each stage; injections that pass.
+
+    Example:  folioscope bench safety data/safety --questions mine.jsonl --index my-index
+    """
+    from eval.bench_safety import SafetySettings, measure_safety
+    from serving.safety.policy import read_policy
+
+    with notes.status("beginning") as status:
+        found = measure_safety(
+            data,
+            read_policy(policy),
+            SafetySettings(part, read, pages, pages),
+            questions=questions,
+            index=index,
+            show=status.update,
+        )
+    if as_json:
+        print_json([one.document() for one in found])
+        return
+    for one in found:
+        if out is not None:
+            one.keep(out)
+        print_table(one)
+
+
 def _sizes(said: list[str]) -> list[int]:
     from retrieval.errors import InputError
 

@@ -106,6 +106,10 @@ def checks_of(
                 skipped.append(name)
                 continue
             checks.append(Timed(DETECTORS[name](parts, stage), policy.seconds[stage]))
+    for guard in policy.guards:
+        from serving.safety.detectors.guard import GuardDetector
+
+        stages[guard.stage].append(Timed(GuardDetector(guard), guard.seconds))
     return stages, tuple(dict.fromkeys(skipped))
 
 
