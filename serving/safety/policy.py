@@ -123,9 +123,9 @@ class Policy(_Strict):
     schema_version: Literal[1] = 1
     name: str = "unnamed"
     revision: Annotated[int, Field(ge=1)] = 1
-    fast: tuple[str, ...] = ("harm", "injection", "pictures")
-    heavy: tuple[str, ...] = ("harm", "injection", "personal")
-    optional: tuple[str, ...] = ("pictures", "personal")
+    fast: tuple[str, ...] = ("harm", "injection")
+    heavy: tuple[str, ...] = ("harm", "injection")
+    optional: tuple[str, ...] = ()
     seconds: Mapping[Stage, Annotated[float, Field(gt=0)]] = {"fast": 2.0, "heavy": 5.0}
     categories: Mapping[str, CategoryPolicy] = {}
     guards: tuple[GuardPolicy, ...] = ()

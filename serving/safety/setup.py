@@ -58,12 +58,21 @@ def _injection(parts: Parts, stage: Stage) -> Detector:
     return InjectionDetector()
 
 
+def _personal(parts: Parts, stage: Stage) -> Detector:
+    from serving.safety.detectors.personal import PersonalDetector
+
+    return PersonalDetector()
+
+
 DETECTORS: Mapping[str, Callable[[Parts, Stage], Detector]] = {
     "harm": _harm,
     "injection": _injection,
+    "personal": _personal,
 }
 # The modules a detector needs beyond the default installation, and the extra that brings them.
-NEEDS: Mapping[str, tuple[tuple[str, ...], str]] = {}
+NEEDS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "personal": (("phonenumbers", "stdnum"), "safety"),
+}
 
 
 def gate_of(
