@@ -8,12 +8,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from retrieval.errors import InputError
+
+# Only what is named like this is ever removed: whoever names the folder may keep more in it.
+_OURS = re.compile(r"[0-9a-f]{40}\.[a-z.]+")
 # What a process that was ended left half made is removed after a day.
 _STALE_SECONDS = 86_400.0
 _WORK = "making-"
@@ -43,22 +48,37 @@ def derived(
 ) -> Path:
     """The file that ``make(path)`` writes of ``source``, made once for its present content.
 
-    ``recipe`` names all else that the result depends on. When the folder holds more than
-    ``most_mb`` million bytes, the files that were not used for longest go.
+    ``recipe`` names all else that the result depends on. When such files are more than
+    ``most_mb`` million bytes, those not used for longest go. Raises ``InputError`` if
+    the folder cannot be written, ``OSError`` if ``source`` cannot be read.
     """
-    folder = cache_folder()
     state = source.stat()
     facts = f"{os.fsencode(source)!r} {state.st_size} {state.st_mtime_ns} {state.st_ino} {recipe}"
+    folder = cache_folder()
     kept = folder / f"{hashlib.sha256(facts.encode()).hexdigest()[:40]}{suffix}"
     with contextlib.suppress(OSError):
         os.utime(kept)
         return kept
-    with workspace() as work:
-        made = work / f"made{suffix}"
-        make(made)
-        _make_room(folder, most_mb * 1_000_000 - made.stat().st_size)
-        made.replace(kept)
+    try:
+        with workspace() as work:
+            made = work / f"made{suffix}"
+            make(made)
+            _make_room(folder, most_mb * 1_000_000 - made.stat().st_size)
+            _flush(made)
+            made.replace(kept)
+    except OSError as error:
+        # Of the source's kind, so that it costs a build this source and not the others.
+        raise InputError(
+            f"{source}: what is made of it cannot be kept in {folder} ({error.strerror or error}); "
+            "make room there, or set FOLIOSCOPE_CACHE to another folder"
+        ) from error
     return kept
+
+
+def _flush(path: Path) -> None:
+    """To the disk before it gets its name: a name outlives a power cut, bytes may not."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
@@ -76,7 +96,7 @@ def _make_room(folder: Path, most_bytes: int) -> None:
     for entry in folder.iterdir():
         with contextlib.suppress(OSError):  # another process may remove it at the same time
             state = entry.stat()
-            if entry.is_file():
+            if _OURS.fullmatch(entry.name) and entry.is_file():
                 files.append((state.st_mtime, state.st_size, entry))
             elif entry.name.startswith(_WORK) and state.st_mtime < time.time() - _STALE_SECONDS:
                 shutil.rmtree(entry, ignore_errors=True)
@@ -84,5 +104,6 @@ def _make_room(folder: Path, most_bytes: int) -> None:
     for _, size, path in sorted(files):
         if total <= most_bytes:
             return
-        path.unlink(missing_ok=True)
-        total -= size
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+            total -= size
