@@ -16,6 +16,12 @@ _DROPPED = frozenset(
         *("video", "canvas", "svg", "head"),
     )
 )
+# All that a head may hold: its end, and the body's beginning, need not be written.
+_OF_HEAD = frozenset(
+    ("title", "base", "link", "meta", "style", "script", "noscript", "template", "head")
+)
+# Pictures that a page carries. SVG is not among them: it is a document that may point elsewhere.
+_OWN_PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|bmp|webp|tiff)[;,]", re.IGNORECASE)
 # Elements that go alone: each of them points elsewhere.
 _POINTERS = frozenset(("link", "base", "meta", "embed", "frame", "frameset", "source", "track"))
 _VOID = frozenset(("area", "br", "col", "hr", "img", "input", "wbr"))
@@ -77,6 +83,8 @@ class _Cleaner(HTMLParser):
         if tag == "body":
             self._inside = []  # a head that was never closed
             return
+        if self._inside == ["head"] and tag not in _OF_HEAD:
+            self._inside = []
         if self._inside:
             if tag == self._inside[-1]:
                 self._inside.append(tag)
@@ -113,7 +121,7 @@ class _Cleaner(HTMLParser):
 def _attributes(tag: str, attrs: list[tuple[str, str | None]]) -> str:
     kept = []
     for name, value in attrs:
-        own_picture = tag == "img" and name == "src" and (value or "").startswith("data:image/")
+        own_picture = tag == "img" and name == "src" and _OWN_PICTURE.match(value or "")
         if name.startswith("on") or (name in _LOADING and not own_picture) or ":" in name:
             continue
         if not re.fullmatch(r"[\w-]+", name) or (

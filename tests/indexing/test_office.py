@@ -126,6 +126,7 @@ CLEANED = [
     ("<script>x()</script>b", "b"),
     ("<img src='http://x/a.png' alt='a'>", '<img alt="a">'),
     ("<img src='data:image/png;base64,AA'>", '<img src="data:image/png;base64,AA">'),
+    ("<img src='data:image/svg+xml,%3Csvg/%3E'>", "<img>"),
     ("<p onclick='x()' style='color:red'>b</p>", '<p style="color:red">b</p>'),
     ("<p style='background:u\\rl(http://x)'>b</p>", "<p>b</p>"),
     ("<p style='background:url(http://x)'>b</p>", "<p>b</p>"),
@@ -142,6 +143,11 @@ def test_a_web_page_keeps_what_it_says_and_loads_nothing(given: str, kept: str) 
     page = cleaned(f"<html><head><title>T</title></head><body>{given}</body></html>".encode())
     assert b"<title>T</title>" in page
     assert page.decode().split("<body>")[1].split("</body>")[0] == kept
+
+
+def test_a_head_that_is_left_open_takes_nothing_with_it() -> None:
+    page = cleaned(b"<html><head><meta charset=utf-8><title>T</title><style>p{}</style><p>Dues")
+    assert b"<title>T</title>" in page and b"<p>Dues" in page and b"p{}" not in page
 
 
 @pytest.mark.parametrize(
