@@ -112,8 +112,8 @@ class IntakeWorkers:
                         break
                     found.append(answer)
             except WorkerDiedError:
-                number = numbers[len(found)]
-                return [*found, PagePlan(number, "nothing", 0, 0, ("page-failed",))]
+                lost = numbers[len(found) :][:1]
+                return found + [PagePlan(n, "nothing", 0, 0, ("page-failed",)) for n in lost]
         if isinstance(answer, Refused):
             raise answer.error
         return found

@@ -176,9 +176,12 @@ def _measure(
     chosen += by_ocr[: max(0, _MEASURED - len(rates.ocr))]
     for number in chosen:
         began = time.monotonic()
-        pages: list[PageContent] = list(
-            workers.read_pages(path, want_image=want_image, pages=range(number, number + 1))
-        )
+        try:
+            pages: list[PageContent] = list(
+                workers.read_pages(path, want_image=want_image, pages=range(number, number + 1))
+            )
+        except FolioscopeError:
+            continue  # it costs a build this page, not the document
         took = time.monotonic() - began
         if number in by_ocr:
             rates.ocr.append((len(pages[0].words), took))
