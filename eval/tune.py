@@ -26,7 +26,7 @@ from retrieval.compression import MOST_POOLED, Compression
 from retrieval.errors import InputError
 from retrieval.maxsim import as_floats
 from retrieval.passages import best_passage
-from retrieval.ranking import Lanes
+from retrieval.ranking import LATE, Lanes
 from retrieval.search import SearchSettings
 from retrieval.store import Store
 from retrieval.token_pooling import TEXT_RUN, pool_by
@@ -298,7 +298,7 @@ def _rows(
         for one, evidence, page_scores in zip(asked, lexical, scores, strict=True):
             mine = page_scores[one.within]
             tops.append(one.within[np.argsort(-mine, kind="stable")[:_TOP]])
-            lanes: Lanes = evidence.lanes(store, offsets[one.within], mine)
+            lanes: Lanes = evidence.lanes(store, offsets[one.within], {LATE: mine})
             alone[one.question.qid] = ranked(mine, one)
             fused[one.question.qid] = ranked(lanes.fused(search.weights), one)
         best = best or tops

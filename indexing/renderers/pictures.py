@@ -19,6 +19,8 @@ from retrieval.errors import InputError
 from retrieval.types import Box, FloatArray, PageWords
 
 _ORIENTATION = 0x0112
+# What Pillow raises for pixels that cannot be had.
+_UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError)
 # Grey values that span so much or more use the 16 bits of a file.
 _USED_RANGE = 16_384
 # The colours that a profile must be about, by the picture's mode.
@@ -112,6 +114,13 @@ class PictureDocument:
     def size(self, number: int) -> tuple[float, float]:
         self._picture.seek(self._first + number)
         width, height = self._picture.size
+        if self._picture.format == "PNG":
+            # Asked for EXIF, Pillow decodes a PNG, and after a failure it takes what it has for
+            # the whole: the failure must be seen here first.
+            try:
+                self._decoded(number)
+            except _UNDECODABLE:
+                return float(width), float(height)
         # Pillow gives a TIFF's size as turned, that of the others as stored.
         turned = self._picture.format != "TIFF" and _orientation(self._picture) > 4
         return (float(height), float(width)) if turned else (float(width), float(height))
@@ -181,9 +190,12 @@ class PictureDocument:
             self._picture.seek(self._first + number)
             self._picture.load()
             return self._picture
-        except (OSError, SyntaxError, ValueError, EOFError):
+        except _UNDECODABLE:
             partial = self._partial(number)
             if partial is None:
+                # Asked again, what was opened for parts would pass for the whole.
+                self._picture.close()
+                self._picture = self._open()
                 raise
         self._cut.add(number)
         return partial
@@ -196,7 +208,7 @@ class PictureDocument:
         try:
             self._picture.seek(self._first + number)
             self._picture.load()
-        except (OSError, SyntaxError, ValueError, EOFError):
+        except _UNDECODABLE:
             return None
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = False

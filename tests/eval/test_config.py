@@ -83,7 +83,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         read_config(tmp_path / "none.toml", {})
 
 
-@pytest.mark.parametrize(("candidates", "pool"), [(None, 1000), (10, 1000), (5000, 5000)])
+@pytest.mark.parametrize(("candidates", "pool"), [(None, 500), (10, 500), (5000, 5000)])
 def test_the_pool_is_never_smaller_than_what_it_feeds(candidates: Any, pool: int) -> None:
     limits = with_candidates(candidates).candidates
     assert (limits.candidates, limits.coarse_pool) == (candidates or 100, pool)

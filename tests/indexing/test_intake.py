@@ -299,6 +299,17 @@ def test_a_picture_that_ends_early_gives_what_there_is(
     assert np.ptp(page.image[:80]) > 100 and np.ptp(page.image[-40:]) < 10
 
 
+def test_a_png_that_ends_before_its_pixels_is_not_taken_for_a_blank_page(
+    workers: IntakeWorkers, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole.png"
+    Image.new("RGB", (900, 420), "white").save(whole)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(whole.read_bytes()[:60])
+    with pytest.raises(InputError, match="cannot read its only page"):
+        list(workers.read_pages(cut))
+
+
 def test_nothing_is_printed_by_the_libraries(
     workers: IntakeWorkers,
     tmp_path: Path,
