@@ -136,7 +136,7 @@ def test_the_text_of_a_page_that_cannot_be_drawn_is_kept(
 
 def test_a_document_that_spins_keeps_what_was_read(tmp_path: Path) -> None:
     path = written(tmp_path, samples.endless_pdf(4, endless=1))
-    settings = IntakeSettings(workers=1, ocr="off", seconds_per_page=1.0, wasted_seconds=0.5)
+    settings = IntakeSettings(workers=1, ocr="off", seconds_per_page=3.0, wasted_seconds=0.5)
     with IntakeWorkers(settings) as workers:
         pages = list(workers.read_pages(path))
     assert [page.words.text() for page in pages] == ["page 0", "", "", ""]
