@@ -155,17 +155,29 @@ def score_rows(
     if kind == "ivf_sq8":
         wanted = np.arange(int(index.ntotal)) if rows is None else rows
         return maxsim(query, weights, index.reconstruct_batch(wanted), starts)
-    faiss = library()
-
     scalar = _parts(index, kind)[1]
     codes = _view(scalar.codes.data(), scalar.ntotal, scalar.d)
-    low, width = faiss.vector_to_array(scalar.sq.trained).reshape(2, -1)
+    low, width = _floats(scalar.sq.trained).reshape(2, -1)
     # component = low + width * (code + 0.5) / 255: the query takes the width, and the rest
     # is the same for all patches, so that it adds to the maximum
     offset = float(weights @ (query @ (low + width * np.float32(0.5 / 255))))
     scaled = np.asarray(query * (width / 255), np.float32)
     taken = codes if rows is None else codes[rows]
     return maxsim(scaled, weights, taken, starts) + np.float32(offset)
+
+
+def _floats(vector: Any) -> FloatArray:
+    """A C++ vector of floats.
+
+    SWIG shares its types between packages: where PyMuPDF was imported too, FAISS hands out
+    PyMuPDF's class for them, which FAISS's own conversion refuses.
+    """
+    faiss = library()
+
+    if isinstance(vector, faiss.Float32Vector):
+        found: FloatArray = faiss.vector_to_array(vector)
+        return found
+    return np.array(list(vector), np.float32)
 
 
 def search(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +246,22 @@ def test_other_page_vectors_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="unknown page vectors"):
         parse_page_vectors(name)
     assert parse_page_vectors("mean") == ("mean", 1)
+
+
+def test_scores_are_the_same_beside_pymupdf() -> None:
+    rng = np.random.default_rng(2)
+    ids, vectors = np.arange(200), rng.normal(size=(200, 16)).astype(np.float32)
+    index = CoarseIndex.build([(ids, vectors)], 16, "sq8")
+    script = (
+        "import sys, faiss, pymupdf, numpy as np\n"
+        "from retrieval.coarse import CoarseIndex\n"
+        "index = CoarseIndex.from_bytes(sys.stdin.buffer.read())\n"
+        "print(index.candidates(np.ones((2, 16), 'f4'), np.ones(2, 'f4'), 5)[0].tolist())\n"
+    )
+    pytest.importorskip("pymupdf")
+    found = subprocess.run(
+        [sys.executable, "-c", script], input=index.to_bytes(), capture_output=True, check=True
+    )
+    ones = np.ones((2, 16), np.float32)
+    expected, _ = index.candidates(ones, ones[:, 0], 5)
+    assert found.stdout.decode().strip() == str(expected.tolist())
