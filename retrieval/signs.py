@@ -124,7 +124,7 @@ class SignFile:
                 scales = np.frombuffer(file.read(4 * pages), "<f4").astype(np.float32)
                 size = os.fstat(file.fileno()).st_size
                 descriptor = _Descriptor(os.dup(file.fileno()))
-        except (OSError, ValueError, struct.error) as error:
+        except (OSError, ValueError, OverflowError, MemoryError, struct.error) as error:
             raise StorageError(f"{path} cannot be read ({error}); {_REMEDY}") from error
         width = -(-dim // 8)
         starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
@@ -143,7 +143,13 @@ class SignFile:
         view, done = into.reshape(-1).data, 0
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
             while begin < end:
-                got = os.preadv(self.descriptor.fd, [view[done : done + end - begin]], base + begin)
+                part = view[done : done + end - begin]
+                try:
+                    got = os.preadv(self.descriptor.fd, [part], base + begin)
+                except OSError as error:
+                    raise StorageError(
+                        f"{self.path} cannot be read ({error.strerror}); {_REMEDY}"
+                    ) from error
                 if not got:
                     raise StorageError(f"{self.path} ends too early; {_REMEDY}")
                 begin, done = begin + got, done + got

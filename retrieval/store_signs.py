@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from retrieval.faults import fault_point
 from retrieval.manifest import FileRecord, fsync_folder
 from retrieval.signs import Pages, Signs, scale_of, signs_of, write_signs
-from retrieval.store_files import hash_durably
+from retrieval.store_files import hash_durably, same_bytes
 from retrieval.store_lance import COARSE
 from retrieval.store_multivectors import Multivectors
 
@@ -21,20 +21,29 @@ _BATCH = 512
 
 
 def update_signs(
-    root: Path, generation: int, lane: str, vectors: Multivectors, held: Sequence[str], anew: bool
-) -> dict[str, FileRecord | None]:
-    """The sign files that cover every page of ``vectors``: None for those of ``held`` that stay.
+    root: Path,
+    generation: int,
+    lane: str,
+    vectors: Multivectors,
+    held: Mapping[str, FileRecord],
+    anew: bool,
+) -> dict[str, FileRecord]:
+    """The sign files that cover every page of ``vectors``: those of ``held`` that stay, new ones.
 
     ``anew`` writes all pages into one file, as does having too many. Pages whose signs are in
-    ``held`` are copied from there: the patches of a page never change.
+    ``held`` are copied from there: the patches of a page never change. A file that is not what
+    was committed is not copied, or its damage would get a checksum that matches.
     """
     old = Signs.open([root / name for name in held], vectors.dim)
     page_ids = vectors.pages.page_ids
     missing = np.setdiff1d(page_ids, old.page_ids)
     if not len(missing) and not anew:
-        return dict.fromkeys(held)
+        return dict(held)
     whole = anew or len(held) >= _MOST_FILES
     wanted = page_ids if whole else missing
+    if whole:
+        sound = [root / name for name, record in held.items() if same_bytes(root / name, record)]
+        old = Signs.open(sound, vectors.dim)
     folder = root / COARSE
     folder.mkdir(exist_ok=True)
     name = f"{generation}.{lane}.signs" if lane else f"{generation}.signs"
@@ -44,8 +53,8 @@ def update_signs(
     fault_point("signs-written")
     temporary.replace(final)
     fsync_folder(folder)
-    new: dict[str, FileRecord | None] = {final.relative_to(root).as_posix(): record}
-    return new if whole else {**dict.fromkeys(held), **new}
+    new = {final.relative_to(root).as_posix(): record}
+    return new if whole else {**held, **new}
 
 
 def _pages(old: Signs, vectors: Multivectors, page_ids: NDArray[np.int64]) -> Iterator[Pages]:

@@ -324,7 +324,10 @@ class StoreWriter:
 
     def first_pages(self, doc_id: int, count: int) -> list[PageRecord]:
         """The first pages of a document, in order."""
-        self._flush()
+        # Rows of other tables stay buffered: asked once a document, a flush would make each of
+        # them a fragment of its own.
+        if self._rows.get("pages"):
+            self._flush()
         with self._lance():
             found = (
                 self._tables["pages"]
@@ -548,12 +551,10 @@ class StoreWriter:
         held |= {name: lane.signs_files for name, lane in self._manifest.lanes.items()}
         files: dict[str, dict[str, FileRecord]] = {}
         for lane, names in held.items():
-            found: Mapping[str, FileRecord | None] = dict.fromkeys(names)
+            files[lane] = {name: self._manifest.files[name] for name in names}
             if complete:
-                vectors = self._multivectors(lane)
-                anew = self._compacted
-                found = update_signs(self._root, generation, lane, vectors, names, anew)
-            files[lane] = {k: new or self._manifest.files[k] for k, new in found.items()}
+                vectors, anew = self._multivectors(lane), self._compacted
+                files[lane] = update_signs(self._root, generation, lane, vectors, files[lane], anew)
         return files
 
     def _lance(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,3 +143,35 @@ def test_lost_signs_are_made_again(tmp_path: Path) -> None:
     assert verify(tmp_path) == []
     with Store.open(tmp_path) as store:
         assert signed(store) == before
+
+
+def test_damaged_signs_are_not_copied_into_a_file_that_is_sound(tmp_path: Path) -> None:
+    build(tmp_path)
+    with Store.open(tmp_path) as store:
+        path, before = tmp_path / store.manifest.signs_files[0], signed(store)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0xFF
+    path.write_bytes(data)
+    with StoreWriter.open(tmp_path) as writer:
+        writer.compact()
+        writer.commit(write_vectors)
+    with Store.open(tmp_path) as store:
+        assert signed(store) == before
+    assert verify(tmp_path) == []
+
+
+def test_a_disk_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "signs", {3: 5})
+    signs = Signs.open([tmp_path / "signs"], 20)
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.preadv", fail)
+    with pytest.raises(StorageError, match=r"signs cannot be read \(Input/output error\)"):
+        list(signs.fetch(np.array([3])))
+    size = (tmp_path / "signs").read_bytes()
+    for pages in (1 << 40, 1 << 62):
+        (tmp_path / "huge").write_bytes(size[:32] + pages.to_bytes(8, "little") + size[40:])
+        with pytest.raises(StorageError, match=r"huge.*index repair"):
+            Signs.open([tmp_path / "huge"], 20)
