@@ -550,15 +550,22 @@ class Index:
             if self._searcher is None:
                 store = Store.open(self.path)
                 try:
+                    # Another process may have added an encoder, or taken one out.
+                    self.others = {
+                        name: self.others.get(name) or load_encoder(lane.record.encoder_id)
+                        for name, lane in store.lanes.items()
+                    }
                     self._searcher = Searcher(
                         store,
                         self._coarse_of(store, store.coarse_path, store),
                         self.encoder,
                         self._ranked_by(store.manifest),
                         others={
-                            name: (other, self._coarse_of(store, lane.coarse_path, lane))
-                            for name, other in self.others.items()
-                            if (lane := store.lanes.get(name)) is not None
+                            name: (
+                                self.others[name],
+                                self._coarse_of(store, lane.coarse_path, lane),
+                            )
+                            for name, lane in store.lanes.items()
                         },
                     )
                 except BaseException:

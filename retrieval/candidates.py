@@ -168,7 +168,8 @@ def find_candidates(
             theirs = one.by_page_vectors(
                 settings.pages_of_best_documents, directory.page_ids[named], known
             )
-            sources["document"] = directory.offsets_of(theirs[0][: settings.candidates])
+            best = directory.offsets_of(theirs[0][: settings.candidates])
+            sources["document"] = np.union1d(sources.get("document", best), best)
             scored[one.lane.name].append(theirs)
             proposed.append(directory.offsets_of(theirs[0]))
     pool = np.unique(np.concatenate(proposed))

@@ -7,6 +7,7 @@ So what it finds is exact, and never less than the same index finds on a process
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +21,16 @@ _ROWS_AT_ONCE = 1 << 18
 
 
 class NearestOnGpu:
-    """Every vector of a coarse index in a flat FAISS index elsewhere, in the same order."""
+    """Every vector of a coarse index in a flat FAISS index elsewhere, in the same order.
+
+    Searches take turns: FAISS's GPU indexes share scratch memory, so even reading is for one
+    thread at a time.
+    """
 
     def __init__(self, flat: Any) -> None:
         """``flat`` is filled already; use ``of``."""
         self._flat = flat
+        self._lock = threading.Lock()
 
     @staticmethod
     def of(index: Any, kind: str, make: Callable[[int], Any] | None = None) -> NearestOnGpu | None:
@@ -48,7 +54,8 @@ class NearestOnGpu:
     def search(self, query: FloatArray, k: int) -> tuple[FloatArray, NDArray[np.int64]]:
         """Each token's k nearest vectors, as ``coarse_kinds.search`` gives them."""
         # FAISS's GPU selection ends at 2,048.
-        similarities, numbers = self._flat.search(query, min(k, 2048))
+        with self._lock:
+            similarities, numbers = self._flat.search(query, min(k, 2048))
         return similarities, numbers
 
 

@@ -68,8 +68,9 @@ class CpuScorer:
 
 
 def has_driver() -> bool:
-    """Whether a driver for NVIDIA's GPUs is installed; costs no import."""
-    return find_library("cuda") is not None and find_spec("torch") is not None
+    """Whether torch and a driver for NVIDIA's GPUs are installed; costs no import."""
+    # In this order: a library is looked for by other processes, a package by a look at a folder.
+    return find_spec("torch") is not None and find_library("cuda") is not None
 
 
 def choose_scorer(device: str, driver: Callable[[], bool] = has_driver) -> Scorer:

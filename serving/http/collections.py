@@ -83,12 +83,20 @@ class Collection:
             seen = self._look()
             if seen == self._seen and self._index is not None:
                 return False
+            manifest = read_manifest(self.path)
             encoder = (
-                BatchingEncoder.around(load_encoder(read_manifest(self.path).encoder_id))
+                BatchingEncoder.around(load_encoder(manifest.encoder_id))
                 if self._index is None
                 else self._index.encoder
             )
-            fresh = Index.open(self.path, encoder=encoder)
+            # Those at hand: a model that reads pictures is gigabytes, beside the one that serves.
+            others = {
+                name: other
+                for name, other in (self._index.others if self._index else {}).items()
+                if name in manifest.lanes
+                and other.fingerprint == manifest.lanes[name].encoder_fingerprint
+            }
+            fresh = Index.open(self.path, encoder=encoder, others=others)
             generation = fresh.refresh()
             if fresh.documents_where({}):
                 fresh.search(_WARM_UP, 1)

@@ -12,7 +12,7 @@ from indexing.build import BuildSettings
 from indexing.index import Index
 from indexing.settings import IntakeSettings
 from retrieval.encoders.base import Reads
-from retrieval.errors import InputError, StorageError
+from retrieval.errors import InputError
 from retrieval.ranking import RankingWeights
 from retrieval.search import SearchSettings
 from retrieval.types import FloatArray, PageContent, PageEmbedding, QueryEmbedding
@@ -128,5 +128,33 @@ def test_lanes_must_be_there_and_sources_unchanged(tmp_path: Path) -> None:
     assert index.verify() == []
     with pytest.raises(InputError, match="no lane 'pixels'"):
         index.remove_encoder("pixels")
-    with pytest.raises(StorageError, match=r"further encoders \['words'\]"):
+    with pytest.raises(InputError, match="'topics'"):
         opened(tmp_path / "i", {}).search("voles")
+
+
+def test_a_reader_goes_on_when_another_process_adds_an_encoder_or_takes_one_out(
+    tmp_path: Path, books: Path
+) -> None:
+    index = Index.create(tmp_path / "i", encoder=TopicEncoder(), settings=SETTINGS)
+    index.add([books])
+    reader = opened(tmp_path / "i", {})
+    assert "late:words" not in reader.search("voles").hits[0].scores
+    index.add_encoder("words", "text")
+    reader.refresh()
+    assert "late:words" in reader.search("voles").hits[0].scores
+    # It writes as one that was opened now.
+    assert reader.remove(0) > 0
+    index.remove_encoder("words")
+    reader.refresh()
+    assert reader.others == {}
+    assert "late:words" not in reader.search("voles").hits[0].scores
+
+
+def test_an_encoder_added_to_many_documents_leaves_few_fragments(
+    tmp_path: Path, books: Path
+) -> None:
+    index = Index.create(tmp_path / "i", encoder=TopicEncoder(), settings=SETTINGS)
+    index.add([books])
+    assert index.status().documents > 1
+    index.add_encoder("words", TopicEncoder())
+    assert len(list((tmp_path / "i/lance/lane-words.lance/data").iterdir())) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import faiss
@@ -59,3 +60,25 @@ def test_no_gpu_or_a_full_one_leaves_the_index_as_it_is() -> None:
     assert NearestOnGpu.of(index._inner, "ivf_sq8", Full) is None
     if not getattr(faiss, "get_num_gpus", lambda: 0)():
         assert not index.use_gpu()
+
+
+def test_searches_take_turns() -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    class Watched(faiss.IndexFlatIP):  # type: ignore[misc]
+        def search(self, x: Any, k: int) -> Any:
+            inside.append(1)
+            most.append(len(inside))
+            try:
+                return super().search(x, k)
+            finally:
+                inside.pop()
+
+    index, vectors = build("ivf_sq8")
+    nearest = NearestOnGpu.of(index._inner, "ivf_sq8", Watched)
+    assert nearest is not None
+    queries = [np.repeat(vectors[i : i + 1], 200, axis=0) for i in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda query: nearest.search(query, 50), queries))
+    assert max(most) == 1
