@@ -12,7 +12,7 @@ from indexing.build import BuildSettings
 from indexing.index import Index
 from indexing.settings import IntakeSettings
 from retrieval.encoders.base import Reads
-from retrieval.errors import InputError
+from retrieval.errors import EncoderError, InputError
 from retrieval.ranking import RankingWeights
 from retrieval.search import SearchSettings
 from retrieval.types import FloatArray, PageContent, PageEmbedding, QueryEmbedding
@@ -128,7 +128,7 @@ def test_lanes_must_be_there_and_sources_unchanged(tmp_path: Path) -> None:
     assert index.verify() == []
     with pytest.raises(InputError, match="no lane 'pixels'"):
         index.remove_encoder("pixels")
-    with pytest.raises(InputError, match="'topics'"):
+    with pytest.raises(EncoderError, match="'topics'"):
         opened(tmp_path / "i", {}).search("voles")
 
 
