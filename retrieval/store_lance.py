@@ -59,8 +59,8 @@ def lance_errors(path: Path, remedy: str) -> Iterator[None]:
     except (RuntimeError, ValueError, OSError, KeyError, pa.ArrowException) as error:
         raise fail(error) from error
     except BaseException as error:
-        # Raised by pyo3 when Rust panics; it derives from BaseException and has no import path.
-        if type(error).__name__ != "PanicException":
+        # Raised by pyo3 when Rust panics, at once or while awaited; neither can be imported.
+        if type(error).__name__ not in ("PanicException", "RustPanic"):
             raise
         raise fail(error) from error
 
