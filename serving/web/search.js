@@ -66,7 +66,7 @@ async function search() {
       if (mine !== running) return;
       if (event === "hits") showHits(data);
       else if (event === "token") { words += data.text; answers.drafting(words); }
-      else if (event === "answer") { alsoCited(data); answers.show(data, openCitation); }
+      else if (event === "answer") { noLongerSearching(); alsoCited(data); answers.show(data, openCitation); }
       else if (event === "problem") throw new api.ApiError(data, data.status);
     }
   } catch (error) {
@@ -84,6 +84,13 @@ function showHits(found) {
     : "Nothing found. Try other words, or a wider filter.";
   $("hits").replaceChildren(...hits.map(card));
   if (hits.length && matchMedia("(min-width: 1000px)").matches) viewer.show(hits, 0, question);
+}
+
+/** An answer that the safety gate holds comes without hits: nothing more is on its way. */
+function noLongerSearching() {
+  if (!$("hits").querySelector(".ghost")) return;
+  $("hits").replaceChildren();
+  $("status").textContent = "";
 }
 
 /** Pages that an answer cites and the search did not list, found by a second look. */
