@@ -48,6 +48,12 @@ class ShadeEncoder:
         return [QueryEmbedding(np.eye(16, dtype=np.float32)[:1], ("dark",), one) for _ in queries]
 
 
+class UnknownEncoder(TopicEncoder):
+    """One that no installation can load by its id, whatever other tests have registered."""
+
+    id = "known-to-this-test-only"
+
+
 def _unit(vectors: FloatArray) -> FloatArray:
     scaled: FloatArray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return scaled
@@ -124,11 +130,11 @@ def test_lanes_must_be_there_and_sources_unchanged(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"{first.name} cannot be read again"):
         index.add_encoder("pixels", ShadeEncoder())
     # Words are in the index.
-    assert index.add_encoder("words", TopicEncoder()) == index.status().pages
+    assert index.add_encoder("words", UnknownEncoder()) == index.status().pages
     assert index.verify() == []
     with pytest.raises(InputError, match="no lane 'pixels'"):
         index.remove_encoder("pixels")
-    with pytest.raises(EncoderError, match="'topics'"):
+    with pytest.raises(EncoderError, match="'known-to-this-test-only'"):
         opened(tmp_path / "i", {}).search("voles")
 
 

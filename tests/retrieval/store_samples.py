@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.store import CreateSpec, LaneRow, PageRow, Store, StoreWriter, VectorBatches
+from retrieval.store_schema import quantise_boxes
 from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
 
 DIM = 8
@@ -104,5 +105,10 @@ def contents(store: Store) -> Iterator[tuple[str, int, str, bytes, bytes]]:
         codes = patches.codes[patches.starts[i] : patches.starts[i + 1]]
         source = store.documents[record.doc_id].source
         other = others.codes[others.starts[i] : others.starts[i + 1]].tobytes()
-        both = other + boxes[i].boxes.tobytes()
+        both = other + quantise_boxes(boxes[i].boxes).tobytes()
         yield source, record.number, record.words.text(), codes.tobytes(), both
+
+
+def lane_bytes(row: LaneRow) -> bytes:
+    """What ``contents`` reads back of a lane's row."""
+    return row.codes.tobytes() + quantise_boxes(row.patch_boxes).tobytes()

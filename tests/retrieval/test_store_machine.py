@@ -21,9 +21,17 @@ from hypothesis.stateful import (
 
 from retrieval.integrity import verify
 from retrieval.store import Store, StoreWriter
-from tests.retrieval.store_samples import SPEC, add, contents, make_page, write_vectors
+from tests.retrieval.store_samples import (
+    LANE,
+    SPEC,
+    add,
+    contents,
+    lane_bytes,
+    make_page,
+    write_vectors,
+)
 
-Rows = list[tuple[str, int, str, bytes]]
+Rows = list[tuple[str, int, str, bytes, bytes]]
 WORDS = ["cats", "dogs", "owls", ""]
 
 
@@ -49,9 +57,10 @@ class StoreMachine(RuleBasedStateMachine):
         doc_id = add(self.writer, f"n{name}", words, seed=name)
         # Ids of an aborted writer were never visible and may come again; no others may.
         assert doc_id > max(self.committed, default=-1)
+        pages = [make_page(i, word, seed=name) for i, word in enumerate(words)]
         self.pending[doc_id] = [
-            (f"/files/n{name}.pdf", i, word, make_page(i, word, seed=name).codes.tobytes())
-            for i, word in enumerate(words)
+            (f"/files/n{name}.pdf", i, word, page.codes.tobytes(), lane_bytes(page.lanes[LANE]))
+            for i, (word, page) in enumerate(zip(words, pages, strict=True))
         ]
         return doc_id
 
@@ -115,9 +124,13 @@ class StoreMachine(RuleBasedStateMachine):
         if hasattr(self, "writer"):
             self.writer.abort()
             assert verify(self.root) == []
-        if self.reader is not None:
+            # As it was when it was opened, and what is there at the end.
+            if self.reader is not None:
+                self.read()
+                self.reader.close()
+            self.open_reader()
             self.read()
-            self.reader.close()
+            self.close_reader()
         shutil.rmtree(self.root.parent)
 
 
