@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -96,6 +97,7 @@ class StoreWriter:
         for name in (manifest.compression, *(lane.compression for lane in manifest.lanes.values())):
             stored_compression(name)  # that of a later version is named at once
         self._open = True
+        self._failed = False
         self._documents: dict[int, DocumentRow] = {}
         self._skipped = {s: (h, r) for s, h, r in manifest.skipped}
         self._next_page_id = manifest.next_page_id
@@ -409,6 +411,16 @@ class StoreWriter:
         unchanged = not self._dirty and coarse is None and settings is None
         if unchanged and self._manifest.generation:
             return self._manifest
+        with self._whole():
+            return self._commit(coarse, settings, keep_coarse, only)
+
+    def _commit(
+        self,
+        coarse: CoarseBuilder | None,
+        settings: Mapping[str, Any] | None,
+        keep_coarse: bool,
+        only: Collection[str] | None,
+    ) -> Manifest:
         self._flush()
         self._write_documents()
         self._apply_deletes()
@@ -473,17 +485,19 @@ class StoreWriter:
                 )
 
     def _flush(self) -> None:
+        self._must_be_open()
         rows, self._rows = {name: rows for name, rows in self._rows.items() if rows}, {}
         self._buffered = 0
         if not rows:
             return
-        fault_point("pages-flushing")
-        self._flushed.update(row["doc_id"] for row in rows.get("pages", ()))
-        for name, buffered in rows.items():
-            with self._lance():
-                self._tables[name].add(pa.Table.from_pylist(buffered, schema=schema_of(name)))
-            fault_point("pages-flushed" if name == "pages" else "table-flushed")
-        self._text_changed |= "texts" in rows
+        with self._whole():
+            fault_point("pages-flushing")
+            self._flushed.update(row["doc_id"] for row in rows.get("pages", ()))
+            for name, buffered in rows.items():
+                with self._lance():
+                    self._tables[name].add(pa.Table.from_pylist(buffered, schema=schema_of(name)))
+                fault_point("pages-flushed" if name == "pages" else "table-flushed")
+            self._text_changed |= "texts" in rows
 
     def _write_documents(self) -> None:
         updated = {i: row for i, row in self._updated.items() if i in self._documents}
@@ -560,9 +574,28 @@ class StoreWriter:
     def _lance(self) -> Any:
         return lance_errors(self._root / LANCE, REMEDY)
 
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A step that leaves the writer between two states when it fails.
+
+        Documents may have lost their pages then, or the next generation may be on disk already:
+        a second attempt could commit the loss, or write into files of a committed generation.
+        So nothing but ``abort`` is possible after it, and a new writer starts from what is there.
+        """
+        try:
+            yield
+        except BaseException:
+            self._failed = True
+            raise
+
     def _must_be_open(self) -> None:
         if not self._open:
             raise StorageError(f"this writer of {self._root} is closed; open a new one")
+        if self._failed:
+            raise StorageError(
+                f"writing to {self._root} failed; what was committed before is safe, and a new "
+                "writer goes on from there"
+            )
 
 
 def _dtype_of(row: PageRow | LaneRow, record: Manifest | LaneRecord) -> np.dtype[Any]:

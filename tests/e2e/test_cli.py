@@ -357,7 +357,8 @@ def test_a_second_writer_is_refused(library: Path, copy: Path) -> None:
 @pytest.mark.slow
 def test_an_interrupted_build_says_so_and_goes_on_next_time(copy: Path, tmp_path: Path) -> None:
     """On a terminal, where it shows how far it is."""
-    long = write_pdf(tmp_path / "long.pdf", [f"{n} {OWLS} {SWARM}" * 8 for n in range(300)])
+    # So long that it cannot be through before the signal comes, however busy the machine is.
+    long = write_pdf(tmp_path / "long.pdf", [f"{n} {OWLS} {SWARM}" * 8 for n in range(1000)])
     ours, theirs = pty.openpty()
     command = [sys.executable, str(SCRIPT), "index", "add", str(long), "-i", str(copy), *QUICK]
     environment = {**ENVIRONMENT, "TERM": "xterm"}

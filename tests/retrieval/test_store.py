@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import retrieval.store_writer
 from retrieval.errors import InputError, StorageError
-from retrieval.store import PageRow, Store, StoreWriter
+from retrieval.integrity import verify
+from retrieval.store import PageRow, Store, StoreWriter, VectorBatches
 from retrieval.types import TimeRange
 from tests.retrieval.store_samples import (
     SPEC,
@@ -342,3 +343,36 @@ def test_bad_filters_name_the_columns(sample: Store, condition: str) -> None:
     with pytest.raises(InputError, match=r"known columns: .*firm.*title.*year"):
         sample.select_documents(condition)
     assert len(sample.select_documents("pages > 0")) == 2
+
+
+def test_a_writer_that_failed_half_way_refuses_to_go_on(tmp_path: Path) -> None:
+    """Whatever it would commit then could lack pages, or overwrite what was committed."""
+    root = tmp_path / "index"
+    build(root)
+    with Store.open(root) as store:
+        before = list(contents(store))
+    data, aside = root / "lance" / "pages.lance" / "data", tmp_path / "aside"
+
+    def fails(vectors: VectorBatches, path: Path) -> None:
+        raise OSError("no space left on device")
+
+    with StoreWriter.open(root) as writer:
+        add(writer, "delta", ["owls hunt"])
+        data.rename(aside)
+        data.write_text("a disk that fails")
+        with pytest.raises(StorageError):
+            writer.page_vectors()
+        data.unlink()
+        aside.rename(data)
+        for attempt in (writer.commit, writer.compact, lambda: add(writer, "epsilon", ["voles"])):
+            with pytest.raises(StorageError, match=r"failed; what was committed before is safe"):
+                attempt()
+    with StoreWriter.open(root) as writer:
+        add(writer, "delta", ["owls hunt"])
+        with pytest.raises(OSError, match="no space"):
+            writer.commit(fails)
+        with pytest.raises(StorageError, match="a new writer goes on"):
+            writer.commit(write_vectors)
+    assert verify(root) == []
+    with Store.open(root) as store:
+        assert list(contents(store)) == before
