@@ -7,9 +7,7 @@ test part counts here), ``injection_attacks.csv`` (category, attack_text) and
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -26,11 +24,18 @@ from eval.datasets import read_questions
 from indexing.index import Index
 from indexing.intake import IntakeWorkers
 from indexing.settings import IntakeSettings
-from retrieval.errors import InputError
 from retrieval.types import PageContent, PageWords
 from serving.safety.calibration import rate
 from serving.safety.gate import SafetyGate
-from serving.safety.labelled import Labelled, part_of, read_labelled
+from serving.safety.labelled import PARTS, Labelled, part_of, read_labelled
+from serving.safety.orders import (
+    Attack,
+    carriers_of,
+    part_of_document,
+    parts_of_attacks,
+    read_attacks,
+    read_carriers,
+)
 from serving.safety.policy import Policy, Rate
 from serving.safety.setup import open_gate
 from serving.safety.types import Evidence, Stage, Verdict
@@ -73,7 +78,8 @@ def measure_safety(
     """
     gate = open_gate(policy)
     # One check alone, so that thousands of pages do not pay for the same question.
-    pages = open_gate(policy.model_copy(update={"fast": ("injection",), "heavy": ()}))
+    of_pages = tuple(name for name in ("injection", "order") if name in policy.fast)
+    pages = open_gate(policy.model_copy(update={"fast": of_pages, "heavy": ()}))
     rows = part_of(read_labelled(data / "prompts.csv"), settings.part)
     found: list[Benchmark] = []
     verdicts: dict[Stage, list[Verdict]] = {}
@@ -88,7 +94,10 @@ def measure_safety(
     stages = [_stage(stage, rows, verdicts[stage]) for stage in GOALS]
     found.append(Benchmark("safety", stages, facts))
     found.append(Benchmark("safety-sources", _by_source(rows, verdicts["fast"])))
-    found.append(Benchmark("safety-injection", _injection(data, pages, settings, show)))
+    attacks = read_attacks(data / "injection_attacks.csv")
+    carriers = read_carriers(data / "injection_contexts.jsonl")
+    found.append(Benchmark("safety-injection", _injection(attacks, carriers, pages, settings, show)))
+    found.append(Benchmark("safety-orders", _by_part(attacks, carriers, pages)))
     honest = list(_honest(gate, pages, settings, questions, index, show))
     if honest:
         found.append(Benchmark("safety-honest", honest))
@@ -139,15 +148,46 @@ class _Attacked:
     read: bool
 
 
-def _injection(
-    data: Path, gate: SafetyGate, settings: SafetySettings, show: Show
+def _by_part(
+    attacks: Sequence[Attack], carriers: Sequence[str], gate: SafetyGate
 ) -> list[dict[str, Any]]:
-    attacks = _attacks(data / "injection_attacks.csv")
-    carriers = _carriers(data / "injection_contexts.jsonl")
+    """Attacks by what their categories were used for (``safety train-orders``), in carriers that
+    were neither trained nor calibrated on, which are shown clean as well."""
+    parts = parts_of_attacks(attacks)
+    ours = carriers_of(carriers, "test")
+    rows = []
+    for part in PARTS:
+        own = [attack for attack in attacks if parts[attack.category] == part]
+        pages = [
+            _Attacked(_words(f"{carrier}\n{attack.text}"), (), True)
+            for attack, carrier in itertools.product(own, ours)
+        ]
+        if pages:
+            kinds = len({attack.category for attack in own})
+            rows.append({"categories": part, "kinds": kinds, **_found(gate, pages)})
+    if ours:
+        clean = [_Attacked(_words(carrier), (), True) for carrier in ours]
+        rows.append({"categories": "none (clean)", "kinds": 0, **_found(gate, clean)})
+    return rows
+
+
+def _found(gate: SafetyGate, pages: Sequence[_Attacked]) -> dict[str, Any]:
+    told = _passed("", gate, pages)
+    found = rate(told["left_out"] + told["marked"], len(pages))
+    return {"pages": len(pages), "marked_or_left_out": _share(found)}
+
+
+def _injection(
+    attacks: Sequence[Attack],
+    carriers: Sequence[str],
+    gate: SafetyGate,
+    settings: SafetySettings,
+    show: Show,
+) -> list[dict[str, Any]]:
     show("injections in visible text")
     every = [
-        _Attacked(_words(f"{carrier}\n{attack}"), (), True)
-        for (_, attack), carrier in itertools.product(attacks, carriers)
+        _Attacked(_words(f"{carrier}\n{attack.text}"), (), True)
+        for attack, carrier in itertools.product(attacks, carriers)
     ]
     rows = [
         _passed("visible text", gate, every),
@@ -155,7 +195,7 @@ def _injection(
     ]
     step = max(1, len(attacks) // max(settings.read, 1))
     drawn = [
-        (attack, carriers[at % len(carriers)]) for at, (_, attack) in enumerate(attacks[::step])
+        (attack.text, carriers[at % len(carriers)]) for at, attack in enumerate(attacks[::step])
     ]
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -239,13 +279,13 @@ def _honest(
     if index is None:
         return
     opened = Index.open(index)
-    ids = [
-        page_id
+    ids = {
+        page_id: part_of_document(document["source"])
         for document in opened.documents()
         for number in range(document["pages"])
         if (page_id := opened.page_id(document["doc_id"], number)) is not None
-    ]
-    drawn = np.random.default_rng(0).permutation(np.array(ids))[: settings.pages]
+    }
+    drawn = np.random.default_rng(0).permutation(np.array(list(ids)))[: settings.pages]
     show(f"{len(drawn)} pages")
     before: list[Verdict] = []
     after: list[Verdict] = []
@@ -258,6 +298,10 @@ def _honest(
             after.append(gate.after(_ASKED, [evidence], " ".join(words)))
     out = sum(v.kept is not None for v in before)
     yield {"what": "pages", "n": len(before), "held_back": _share(rate(out, len(before)))}
+    for said, parts in (("pages", PARTS), ("pages of test documents", ("test",))):
+        own = [v for v, at in zip(before, drawn.tolist(), strict=True) if ids[at] in parts]
+        marked = rate(sum(bool(v.marked) for v in own), len(own))
+        yield {"what": f"{said}, marked", "n": len(own), "held_back": _share(marked)}
     yield _held_row("answers from pages", after)
 
 
@@ -278,19 +322,3 @@ def _words(text: str) -> PageWords:
     words = tuple(text.split())
     boxes = np.zeros((len(words), 4), np.float32)
     return PageWords(words, boxes, (np.arange(len(words)) // _LINE_WORDS).astype(np.int32))
-
-
-def _attacks(path: Path) -> list[tuple[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [(row["category"], row["attack_text"]) for row in csv.DictReader(file)]
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read attacks from {path}: {error}") from error
-
-
-def _carriers(path: Path) -> list[str]:
-    try:
-        lines = path.read_text("utf-8").splitlines()
-        return [str(json.loads(line)["context"]) for line in lines if line.strip()]
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"cannot read carriers from {path}: {error}") from error

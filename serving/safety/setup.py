@@ -58,6 +58,12 @@ def _injection(parts: Parts, stage: Stage) -> Detector:
     return InjectionDetector()
 
 
+def _order(parts: Parts, stage: Stage) -> Detector:
+    from serving.safety.detectors.order import OrderDetector
+
+    return OrderDetector(parts.head("order"))
+
+
 def _personal(parts: Parts, stage: Stage) -> Detector:
     from serving.safety.detectors.personal import PersonalDetector
 
@@ -67,6 +73,7 @@ def _personal(parts: Parts, stage: Stage) -> Detector:
 DETECTORS: Mapping[str, Callable[[Parts, Stage], Detector]] = {
     "harm": _harm,
     "injection": _injection,
+    "order": _order,
     "personal": _personal,
 }
 # The modules a detector needs beyond the default installation, and the extra that brings them.

@@ -53,21 +53,7 @@ def train(
         raise InputError(f"training needs at least {2 * _FOLDS} harmful and as many benign texts")
     features = _Features(everything, states)
     folds = groups[chosen] % _FOLDS
-    margins = np.zeros(len(everything))
-    for fold in range(_FOLDS):
-        inside, outside = chosen[folds != fold], chosen[folds == fold]
-        if len(outside):
-            margins[outside] = features.fit(inside, harmful).margins_of(features, outside)
-    slope, offset = _platt(margins[chosen], harmful[chosen])
-    fitted = features.fit(chosen, harmful)
-    head = Head(
-        fitted.rarity.astype(np.float32),
-        fitted.grams.astype(np.float32),
-        fitted.states.astype(np.float32),
-        fitted.bias,
-        slope,
-        offset,
-    )
+    head, margins = _fitted(features, chosen, folds, harmful)
     sources = np.array([row.source for row in everything])
     table = []
     for source in sorted(set(sources[chosen].tolist())):
@@ -84,6 +70,19 @@ def train(
     return Trained(
         head, [everything[at] for at in chosen], auroc(margins[chosen], harmful[chosen]), table
     )
+
+
+def train_grams(rows: Sequence[Labelled], groups: NDArray[np.int64]) -> tuple[Head, float]:
+    """A head over grams alone, trained on all ``rows``, and its AUROC in cross-validation.
+
+    Rows of one group ``[n]`` are never on both sides of a fold. Raises ``InputError`` as ``train``.
+    """
+    harmful = np.array([row.harmful for row in rows], np.bool_)
+    if min(harmful.sum(), (~harmful).sum()) < 2 * _FOLDS:
+        raise InputError(f"training needs at least {2 * _FOLDS} harmful and as many benign texts")
+    features, chosen = _Features(rows, None), np.arange(len(rows), dtype=np.int64)
+    head, margins = _fitted(features, chosen, groups % _FOLDS, harmful)
+    return head, auroc(margins, harmful)
 
 
 def auroc(scores: NDArray[np.float64], harmful: NDArray[np.bool_]) -> float:
@@ -152,6 +151,32 @@ class _Features:
         states = weights[BUCKETS:] / spread
         bias = float(model.intercept_[0] - states @ mean)
         return _Fitted(rarity, _GRAMS_SHARE * weights[:BUCKETS], states, bias)
+
+
+def _fitted(
+    features: _Features,
+    chosen: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    harmful: NDArray[np.bool_],
+) -> tuple[Head, NDArray[np.float64]]:
+    """A head trained on ``chosen``, its probabilities from the folds; and the folds' margins,
+    ``[texts]``, zero for what is not chosen."""
+    margins = np.zeros(len(harmful))
+    for fold in range(_FOLDS):
+        inside, outside = chosen[folds != fold], chosen[folds == fold]
+        if len(outside):
+            margins[outside] = features.fit(inside, harmful).margins_of(features, outside)
+    slope, offset = _platt(margins[chosen], harmful[chosen])
+    fitted = features.fit(chosen, harmful)
+    head = Head(
+        fitted.rarity.astype(np.float32),
+        fitted.grams.astype(np.float32),
+        fitted.states.astype(np.float32),
+        fitted.bias,
+        slope,
+        offset,
+    )
+    return head, margins
 
 
 def _platt(margins: NDArray[np.float64], harmful: NDArray[np.bool_]) -> tuple[float, float]:
