@@ -96,7 +96,9 @@ def measure_safety(
     found.append(Benchmark("safety-sources", _by_source(rows, verdicts["fast"])))
     attacks = read_attacks(data / "injection_attacks.csv")
     carriers = read_carriers(data / "injection_contexts.jsonl")
-    found.append(Benchmark("safety-injection", _injection(attacks, carriers, pages, settings, show)))
+    found.append(
+        Benchmark("safety-injection", _injection(attacks, carriers, pages, settings, show))
+    )
     found.append(Benchmark("safety-orders", _by_part(attacks, carriers, pages)))
     honest = list(_honest(gate, pages, settings, questions, index, show))
     if honest:
