@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -63,7 +64,10 @@ class SafetyGate:
         if a detector gives a category for which the policy has no thresholds: nothing would
         ever be held back by it.
         """
+        giving: dict[str, set[str]] = defaultdict(set)
         for timed in (*fast, *heavy):
+            for category in timed.detector.categories:
+                giving[category].add(timed.detector.id)
             without = set(timed.detector.categories) - set(policy.categories)
             if without:
                 raise InputError(
@@ -74,6 +78,7 @@ class SafetyGate:
         self.policy = policy
         self.queue = queue
         self._checks: dict[Stage, tuple[Timed, ...]] = {"fast": tuple(fast), "heavy": tuple(heavy)}
+        self._unmeasured = policy.unmeasured(giving)
         self._origin = origin
         self._skipped = tuple(skipped)
         self._runner = runner or Runner()
@@ -128,7 +133,7 @@ class SafetyGate:
             words_only=pages.words_only,
             marked=pages.marked,
             policy=self.policy.id,
-            calibrated=self.policy.calibrated,
+            uncalibrated=self._unmeasured,
             skipped=self._skipped,
             timing_ms=timing,
             review_id=review_id if band == "review" else None,

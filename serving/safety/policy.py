@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -81,6 +81,11 @@ class CategoryPolicy(_Strict):
             raise ValueError(f"review ({self.review}) is above block ({self.block})")
         return self
 
+    @property
+    def acts(self) -> bool:
+        """Whether any score is held back."""
+        return (self.review, self.block) != (None, None)
+
     def band(self, value: float) -> Band:
         """The band of a score; one that is not a number is the worst."""
         if value != value:
@@ -134,8 +139,20 @@ class Policy(_Strict):
     @property
     def calibrated(self) -> bool:
         """Whether every threshold that can hold something back was measured."""
-        acting = [c for c in self.categories.values() if (c.review, c.block) != (None, None)]
+        acting = [c for c in self.categories.values() if c.acts]
         return bool(acting) and all(c.calibration is not None for c in acting)
+
+    def unmeasured(self, checks: Mapping[str, Set[str]]) -> tuple[str, ...]:
+        """The categories whose thresholds hold something back and were not measured with just
+        these ``checks``, the ids of those that give each category."""
+        return tuple(
+            sorted(
+                name
+                for name, ids in checks.items()
+                if (own := self.categories[name]).acts
+                and (own.calibration is None or not ids <= set(own.calibration.detectors))
+            )
+        )
 
     @property
     def id(self) -> str:

@@ -106,9 +106,10 @@ class Verdict:
 
     ``kept`` are the ids of the pages that may be shown to a model, None for all of them;
     ``words_only`` those of which no picture may be shown, ``marked`` those to be shown as
-    suspicious. ``policy`` names the policy's version; ``calibrated`` is False where its
-    thresholds were not measured. ``skipped`` are checks that the policy lists as optional and
-    whose packages are not installed. ``review_id`` is the case in the review queue, if it is there.
+    suspicious. ``policy`` names the policy's version; ``uncalibrated`` are the categories whose
+    thresholds nobody measured with these checks. ``skipped`` are checks that the policy lists as
+    optional and whose packages are not installed. ``review_id`` is the case in the review queue,
+    if it is there.
     """
 
     stage: Stage
@@ -119,7 +120,7 @@ class Verdict:
     words_only: frozenset[int] = frozenset()
     marked: frozenset[int] = frozenset()
     policy: str = ""
-    calibrated: bool = False
+    uncalibrated: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     review_id: str | None = None
@@ -140,7 +141,8 @@ class Verdict:
         flagged = {f.score.page_id for f in self.findings if f.score.page_id is not None}
         return {
             "policy": self.policy,
-            "calibrated": self.calibrated,
+            "calibrated": not self.uncalibrated,
+            "uncalibrated": list(self.uncalibrated),
             "skipped_checks": list(self.skipped),
             "withheld_pages": [] if self.kept is None else sorted(flagged - self.kept),
             "marked_pages": sorted(self.marked),

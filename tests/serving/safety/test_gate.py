@@ -11,7 +11,7 @@ import pytest
 from retrieval.errors import InputError
 from serving.safety.gate import SafetyGate
 from serving.safety.limits import Timed
-from serving.safety.policy import CategoryPolicy, Policy
+from serving.safety.policy import Calibration, CategoryPolicy, Policy, Rate
 from serving.safety.queue import ReviewQueue
 from serving.safety.types import Case, Detector, Score
 from tests.serving.safety.cases import Says, page
@@ -46,7 +46,31 @@ def gate(*detectors: Detector, queue: ReviewQueue | None = None, seconds: float 
 def test_a_score_falls_in_its_band(value: float, band: str) -> None:
     verdict = gate(Says([Score("harm", value)])).before("When is rent due?", PAGES)
     assert verdict.band == band
-    assert verdict.policy.startswith("test/1-") and not verdict.calibrated
+    assert verdict.policy.startswith("test/1-")
+
+
+def test_a_threshold_counts_as_measured_for_the_check_that_it_was_measured_with() -> None:
+    half = Rate(hits=1, n=2, low=0, high=1)
+    measured = Calibration(
+        date="2026-11-25",
+        data={},
+        detectors=("says-1",),
+        target_recall=0.9,
+        max_review=0.1,
+        reached=True,
+        recall=half,
+        false_positives=half,
+        blocked=half,
+        wrongly_blocked=half,
+        review_load=half,
+        ece=0.1,
+    )
+    policy = Policy(categories={"harm": CategoryPolicy(review=0.5, calibration=measured)})
+    for check, uncalibrated in (("says-1", ()), ("says-2", ("harm",))):
+        timed = [Timed(Says(id=check, categories=("harm",)), 30)]
+        verdict = SafetyGate(policy, timed, ()).before("When is rent due?", PAGES)
+        assert verdict.uncalibrated == uncalibrated
+        assert verdict.details["calibrated"] == (not uncalibrated)
 
 
 def test_the_worst_of_several_detectors_counts() -> None:
