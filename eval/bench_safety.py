@@ -39,6 +39,7 @@ from serving.safety.orders import (
 from serving.safety.policy import Policy, Rate
 from serving.safety.setup import open_gate
 from serving.safety.types import Evidence, Stage, Verdict
+from serving.safety.ways import told
 
 # What a gate should reach: recall, false positives, milliseconds.
 GOALS: dict[Stage, tuple[float, float, float]] = {
@@ -174,8 +175,8 @@ def _by_part(
 
 
 def _found(gate: SafetyGate, pages: Sequence[_Attacked]) -> dict[str, Any]:
-    told = _passed("", gate, pages)
-    found = rate(told["left_out"] + told["marked"], len(pages))
+    passed = _passed("", gate, pages)
+    found = rate(passed["left_out"] + passed["marked"], len(pages))
     return {"pages": len(pages), "marked_or_left_out": _share(found)}
 
 
@@ -191,10 +192,16 @@ def _injection(
         _Attacked(_words(f"{carrier}\n{attack.text}"), (), True)
         for attack, carrier in itertools.product(attacks, carriers)
     ]
-    rows = [
-        _passed("visible text", gate, every),
-        _passed("none", gate, [_Attacked(_words(carrier), (), True) for carrier in carriers]),
+    posing = [
+        _Attacked(_words(f"{carrier}\n{text}"), (), True)
+        for _, text in told(attacks, "test")
+        for carrier in carriers_of(carriers, "test")
     ]
+    clean = [_Attacked(_words(carrier), (), True) for carrier in carriers]
+    rows = [_passed("visible text", gate, every)]
+    if posing:
+        rows.append(_passed("visible text that poses as the asker", gate, posing))
+    rows.append(_passed("none", gate, clean))
     step = max(1, len(attacks) // max(settings.read, 1))
     drawn = [
         (attack.text, carriers[at % len(carriers)]) for at, attack in enumerate(attacks[::step])

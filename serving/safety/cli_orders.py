@@ -1,4 +1,5 @@
-"""``folioscope safety train-orders``: the head that marks pages with plain orders to a model."""
+"""``folioscope safety train-orders`` and ``injection-pages``: the checks of pages for orders to a
+model, trained and calibrated."""
 
 from __future__ import annotations
 
@@ -15,22 +16,29 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to ``folioscope safety``."""
+    """Add the commands to ``folioscope safety``."""
     app.command("train-orders")(train_orders)
+    app.command("injection-pages")(injection_pages)
+
+
+AttacksOption = Annotated[Path, typer.Option(help="CSV: category, attack_text.")]
+CarriersOption = Annotated[Path, typer.Option(help="JSONL: context, an honest text a line.")]
+HonestOption = Annotated[
+    list[Path], typer.Option("--index", "-i", help="Index of honest pages; several times.")
+]
+PagesOption = Annotated[int, typer.Option(min=1, help="Pages of a document, at most.")]
 
 
 def train_orders(
-    attacks: Annotated[Path, typer.Option(help="CSV: category, attack_text.")],
-    carriers: Annotated[Path, typer.Option(help="JSONL: context, an honest text a line.")],
-    index: Annotated[
-        list[Path], typer.Option("--index", "-i", help="Index of honest pages; several times.")
-    ],
+    attacks: AttacksOption,
+    carriers: CarriersOption,
+    index: HonestOption,
     out: Annotated[Path, typer.Option(help="The classifier's file, .npz.")],
     policy_out: Annotated[Path, typer.Option(help="The policy file to write.")],
     policy: Annotated[
         Path | None, typer.Option(help="The policy to start from; by default the shipped one.")
     ] = None,
-    pages: Annotated[int, typer.Option(min=1, help="Pages of a document, at most.")] = 8,
+    pages: PagesOption = 40,
     max_marked: Annotated[
         float, typer.Option(min=0, max=1, help="Share of honest pages that may be marked.")
     ] = 0.01,
@@ -107,6 +115,50 @@ def train_orders(
         return
     for name, value in said.items():
         console.print(f"{name}: {value}", soft_wrap=True, highlight=False, markup=False)
+
+
+def injection_pages(
+    attacks: AttacksOption,
+    carriers: CarriersOption,
+    index: HonestOption,
+    out: Annotated[Path, typer.Option(help="The CSV file to write: text, label, category, place.")],
+    pages: PagesOption = 200,
+) -> None:
+    """Make labelled pages for `safety calibrate --category injection`.
+
+    Attacks, carriers and documents of the calibration part; each attack told in every way that
+    injections show themselves. The file holds the pages' text: keep it where they are kept.
+
+    Example:  folioscope safety injection-pages --attacks attacks.csv --carriers mails.jsonl
+    -i my-index --out injections.csv
+    """
+    import csv
+
+    from retrieval.errors import InputError
+    from serving.safety import orders
+    from serving.safety.ways import injection_pages as made
+
+    rows = made(
+        orders.read_attacks(attacks),
+        orders.read_carriers(carriers),
+        [page for path in index for page in _pages(path, pages)],
+    )
+    try:
+        with out.open("w", newline="", encoding="utf-8", errors="replace") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "label", "category", "source", "place"])
+            for row in rows:
+                label = "harmful" if row.harmful else "benign"
+                writer.writerow([row.text, label, row.category, row.source, row.place])
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}") from error
+    bad = sum(row.harmful for row in rows)
+    console.print(
+        f"{out}: {bad} pages with injections, {len(rows) - bad} without",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
 
 
 def _pages(path: Path, most: int) -> list[HonestPage]:

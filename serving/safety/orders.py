@@ -104,9 +104,12 @@ def train_orders(
         group = names.index(attack.category) // 2
         add([attack.text] * _ALONE, True, group)
         for carrier in ours[at % _STEP :: _STEP]:
-            own = set(passages_of_text(carrier))
+            clean = passages_of_text(carrier)
             with_it = passages_of_text(f"{carrier}\n{attack.text}")
-            add([p for p in with_it if p not in own][-2:], True, group)
+            attacked = [passage for passage in with_it if passage not in set(clean)][-2:]
+            add(attacked, True, group)
+            # As often without it, or the carriers' own last words pass for signs of an order.
+            add(clean[-1:] * len(attacked), False, ours.index(carrier))
     for at, carrier in enumerate(ours):
         add(passages_of_text(carrier), False, at)
     documents = sorted({page.document for page in honest})

@@ -2,8 +2,8 @@
 
 Each rule has a strength between 0 and 1: our judgement of how seldom an honest document says such a
 thing, made from published attack families and no test data; several in one place add up. What the
-strengths are worth is measured (docs/BENCHMARKS.md). A reviewer reads the rules' names, so that a
-flagged page explains itself.
+strengths are worth is measured (``ways``, docs/BENCHMARKS.md). A reviewer reads the rules' names:
+a flagged page explains itself.
 """
 
 from __future__ import annotations
@@ -51,6 +51,14 @@ RULES = (
         rf"[^.!?;]{{0,20}}\b{_THEIRS}\b[^.!?;]{{0,20}}\b{_ORDERS}\b",
         r"\bnew (?:system )?instructions? (?:for you|follow|below|are)\b",
         r"\bthe (?:real|actual|true) (?:task|instruction|request) (?:is|follows)\b",
+        r"\b(?:ignore|disregard|forget|discard) (?:all |everything |whatever |anything )"
+        r"(?:that )?(?:you (?:were|have been|had been) (?:told|given|taught)|came before|above)\b",
+    ),
+    _rule(
+        "says that the task is done",
+        0.7,
+        r"\b(?:task|request|job) (?:is |was |has been )?(?:now )?(?:completed?|done|finished)\b"
+        r"[^?]{0,40}\b(?:your|the) (?:next|new|second|real) (?:task|job|instruction|request)\b",
     ),
     _rule(
         "role marker",

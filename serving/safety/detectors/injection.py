@@ -14,12 +14,14 @@ from serving.safety.types import Case, Evidence, Score, Where
 
 CATEGORY = "injection"
 _QUOTE = 400
+# Who asks may say how to answer; a page may not. Of a question or an answer weaker signs are none.
+_OWN = 0.65
 
 
 class InjectionDetector:
     """``Detector`` over the question, each page's passages, and the answer. Thread-safe."""
 
-    id = "injection-1"
+    id = "injection-2"
     categories = (CATEGORY,)
 
     def __init__(self) -> None:
@@ -32,7 +34,7 @@ class InjectionDetector:
         signs = max(
             (signs_of(text) for text in (own, *passages_of_text(own))), key=lambda s: s.strength
         )
-        if signs.strength > 0:
+        if signs.strength >= _OWN:
             place: Where = "question" if case.answer is None else "answer"
             scores.append(Score(CATEGORY, signs.strength, place, detail=", ".join(signs.names)))
         if case.answer is None:
