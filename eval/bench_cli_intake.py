@@ -41,6 +41,9 @@ def detail(
     data: Annotated[Path, typer.Argument(help="Folder with docs/receipts, ocr_gt, questions.")],
     pages: Annotated[int, typer.Option(min=1, help="Receipts to read.")] = 10,
     engine: EngineOption = "rapidocr",
+    resume: Annotated[
+        Path | None, typer.Option(help="Keep readings in this .jsonl file, and go on from it.")
+    ] = None,
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,7 +51,7 @@ def detail(
     from eval.bench_detail import measure_receipts
 
     with notes.status("measuring") as status:
-        found = measure_receipts(data, pages, _engine(engine), status.update)
+        found = measure_receipts(data, pages, _engine(engine), resume, status.update)
     show_benchmark(found, out, as_json)
 
 

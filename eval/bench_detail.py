@@ -5,7 +5,8 @@ as they are, set on a canvas of 6000 x 4000 pixels, enlarged to fill it, and shr
 canvas to 896 x 896 pixels as careless pipelines do. With the guard, pages go through intake; the
 guard off is one pass of the same engine over a picture shrunk to 2,000 pixels, its own default. A
 total is *lost* if it is not among the words read; the guard's part is that a page with a lost
-total says so by a flag.
+total says so by a flag. All receipts take most of an hour: with a file to keep the readings in, a
+run that was stopped goes on.
 
 Posters are composed of parts of real pages, sixteen a poster, drawn at falling sizes; the text
 layers say what should be read.
@@ -13,11 +14,12 @@ layers say what should be read.
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,38 +53,72 @@ class Read:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One form of one receipt, read with the guard on or off: how many of the totals ``asked``
+    for are among its words."""
+
+    receipt: str
+    engine: Engine
+    form: str
+    guard: bool
+    asked: int
+    read: int
+    flagged: bool
+    seconds: float
+
+    @property
+    def key(self) -> tuple[str, str, str, bool]:
+        """What it is a reading of."""
+        return self.receipt, self.engine, self.form, self.guard
+
+
 def measure_receipts(
-    data: Path, pages: int, engine: Engine, show: Show = lambda text: None
+    data: Path,
+    pages: int,
+    engine: Engine,
+    kept: Path | None = None,
+    show: Show = lambda text: None,
 ) -> Benchmark:
     """One row a form of the receipts and setting of the guard: totals read, lost, and flagged.
 
-    Raises ``InputError`` if ``data`` is not such a folder.
+    Readings that the file ``kept`` has are taken from it, others are added. Raises ``InputError``
+    if ``data`` is not such a folder, or ``kept`` no such file.
     """
     names = receipt_names(data, pages)
     questions = receipt_questions(data)
     names = [name for name in names if questions.get(name)]
     if not names:
         raise InputError(f"{data} lacks receipts with questions; see `folioscope bench ocr --help`")
-    rows: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    known = {} if kept is None else _readings(kept)
+    rows: dict[tuple[str, bool], list[Reading]] = {}
     with (
         tempfile.TemporaryDirectory(prefix="folioscope-bench-") as folder,
         IntakeWorkers(IntakeSettings(workers=1, ocr=engine)) as workers,
     ):
         for count, name in enumerate(names):
-            with Pillow.open(data / "docs" / "receipts" / f"{name}.jpg") as picture:
-                receipt = picture.convert("RGB")
-            for form, image in _forms(receipt):
+            for form, make in _FORMS.items():
                 for guard in (True, False):
                     if form == "as it is" and not guard:
                         continue
                     show(f"{count + 1} of {len(names)}: {form}, guard {'on' if guard else 'off'}")
-                    found = (
-                        _guarded(workers, image, Path(folder)) if guard else _naive(image, engine)
-                    )
-                    read = [answered(question, found.text) for question in questions[name]]
-                    rows.setdefault((form, guard), []).append(
-                        {"read": sum(read), "asked": len(read), "found": found}
-                    )
+                    reading = known.get((name, engine, form, guard))
+                    if reading is None:
+                        image = make(_receipt(data, name))
+                        found = (
+                            _guarded(workers, image, Path(folder))
+                            if guard
+                            else _naive(image, engine)
+                        )
+                        read = [answered(question, found.text) for question in questions[name]]
+                        reading = Reading(
+                            *(name, engine, form, guard, len(read), sum(read)),
+                            *(found.flagged, round(found.seconds, 2)),
+                        )
+                        if kept is not None:
+                            with kept.open("a", encoding="utf-8") as file:
+                                file.write(json.dumps(asdict(reading)) + "\n")
+                    rows.setdefault((form, guard), []).append(reading)
     return Benchmark(
         "detail-receipts",
         [_row(form, guard, found) for (form, guard), found in rows.items()],
@@ -90,35 +126,56 @@ def measure_receipts(
     )
 
 
-def _row(form: str, guard: bool, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    asked = sum(one["asked"] for one in found)
-    lost = [one for one in found if one["read"] < one["asked"]]
+def _readings(path: Path) -> dict[tuple[str, str, str, bool], Reading]:
+    if not path.exists():
+        return {}
+    try:
+        lines = path.read_text("utf-8").splitlines()
+        found = [Reading(**json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: not readings that were kept ({error}); name a file that does not exist yet"
+        ) from error
+    return {reading.key: reading for reading in found}
+
+
+def _row(form: str, guard: bool, found: Sequence[Reading]) -> dict[str, Any]:
     return {
         "receipts": form,
         "guard": "on" if guard else "off",
-        "totals": asked,
-        "read": sum(one["read"] for one in found),
-        "lost": sum(one["asked"] - one["read"] for one in found),
-        "lost_and_flagged": sum(one["asked"] - one["read"] for one in lost if one["found"].flagged),
-        "read_yet_flagged": sum(one["read"] for one in found if one["found"].flagged),
-        "median_s": float(np.median([one["found"].seconds for one in found])),
+        "totals": sum(one.asked for one in found),
+        "read": sum(one.read for one in found),
+        "lost": sum(one.asked - one.read for one in found),
+        "lost_and_flagged": sum(one.asked - one.read for one in found if one.flagged),
+        "read_yet_flagged": sum(one.read for one in found if one.flagged),
+        "median_s": float(np.median([one.seconds for one in found])),
     }
 
 
-def _forms(receipt: Pillow.Image) -> Iterator[tuple[str, Pillow.Image]]:
-    yield "as it is", receipt
-    placed = Pillow.new("RGB", CANVAS, "white")
-    placed.paste(receipt, ((CANVAS[0] - receipt.width) * 2 // 3, (CANVAS[1] - receipt.height) // 3))
-    yield "on a 6000 x 4000 canvas", placed
+def _placed(receipt: Pillow.Image) -> Pillow.Image:
+    canvas = Pillow.new("RGB", CANVAS, "white")
+    canvas.paste(receipt, ((CANVAS[0] - receipt.width) * 2 // 3, (CANVAS[1] - receipt.height) // 3))
+    return canvas
+
+
+def _enlarged(receipt: Pillow.Image) -> Pillow.Image:
     scale = min(CANVAS[0] / receipt.width, CANVAS[1] / receipt.height)
     size = (int(receipt.width * scale), int(receipt.height * scale))
-    large = Pillow.new("RGB", CANVAS, "white")
-    large.paste(receipt.resize(size, Pillow.Resampling.BICUBIC), (0, 0))
-    yield "enlarged to 6000 x 4000", large
-    yield (
-        "that canvas shrunk to 896 x 896",
-        placed.resize((NAIVE, NAIVE), Pillow.Resampling.LANCZOS),
-    )
+    canvas = Pillow.new("RGB", CANVAS, "white")
+    canvas.paste(receipt.resize(size, Pillow.Resampling.BICUBIC), (0, 0))
+    return canvas
+
+
+def _shrunk(receipt: Pillow.Image) -> Pillow.Image:
+    return _placed(receipt).resize((NAIVE, NAIVE), Pillow.Resampling.LANCZOS)
+
+
+_FORMS: dict[str, Callable[[Pillow.Image], Pillow.Image]] = {
+    "as it is": lambda receipt: receipt,
+    "on a 6000 x 4000 canvas": _placed,
+    "enlarged to 6000 x 4000": _enlarged,
+    "that canvas shrunk to 896 x 896": _shrunk,
+}
 
 
 def _guarded(workers: IntakeWorkers, image: Pillow.Image, folder: Path) -> Read:

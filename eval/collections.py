@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from eval.datasets import Question, read_questions
 from eval.tables import SUFFIXES
 from eval.vidore import ImageDataSet, find_image_data_set
 from indexing.build import BuildReport, BuildSettings, Progress
+from indexing.derived import cache_folder
 from indexing.index import Index
 from retrieval.encoders import PageEncoder, load_encoder
 from retrieval.errors import InputError
@@ -143,15 +143,6 @@ def file_stem(page: str) -> str:
     if plain == page:
         return f"page-{plain}" if plain.isdecimal() else plain
     return f"{plain}-{hashlib.sha256(page.encode()).hexdigest()[:8]}"
-
-
-def cache_folder() -> Path:
-    """Where collections are kept: ``FOLIOSCOPE_CACHE``, else the user's cache folder."""
-    own = os.environ.get("FOLIOSCOPE_CACHE")
-    if own:
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "folioscope"
 
 
 def build_collection(

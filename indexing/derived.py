@@ -6,6 +6,7 @@ A bounded folder of the user's cache. Nothing in it is the truth: what is missin
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -22,6 +23,8 @@ _OURS = re.compile(r"[0-9a-f]{40}\.[a-z.]+")
 # What a process that was ended left half made is removed after a day.
 _STALE_SECONDS = 86_400.0
 _WORK = "making-"
+# How often others may remove a result before it can be held: more is no accident.
+_TRIES = 5
 
 
 def cache_folder() -> Path:
@@ -43,36 +46,68 @@ def cache_folder() -> Path:
     return own
 
 
+@contextlib.contextmanager
 def derived(
     source: Path, recipe: str, suffix: str, most_mb: int, make: Callable[[Path], None]
-) -> Path:
+) -> Iterator[Path]:
     """The file that ``make(path)`` writes of ``source``, made once for its present content.
 
     ``recipe`` names all else that the result depends on. When such files are more than
-    ``most_mb`` million bytes, those not used for longest go. Raises ``InputError`` if
-    the folder cannot be written, ``OSError`` if ``source`` cannot be read.
+    ``most_mb`` million bytes, those not used for longest go; none goes while it is in use, which
+    is the length of the block. Raises ``InputError`` if the folder cannot be written, ``OSError``
+    if ``source`` cannot be read.
     """
     state = source.stat()
     facts = f"{os.fsencode(source)!r} {state.st_size} {state.st_mtime_ns} {state.st_ino} {recipe}"
     folder = cache_folder()
     kept = folder / f"{hashlib.sha256(facts.encode()).hexdigest()[:40]}{suffix}"
+    for _ in range(_TRIES):
+        file = _held(kept)
+        if file is not None:
+            break
+        _make(source, kept, most_mb, make)
+    else:
+        raise InputError(
+            f"{source}: what is made of it goes missing from {folder}; raise cache_mb, or set "
+            "FOLIOSCOPE_CACHE to another folder"
+        )
+    try:
+        yield kept
+    finally:
+        os.close(file)
+
+
+def _held(kept: Path) -> int | None:
+    """A descriptor under whose lock ``kept`` is not removed; None if it is not there."""
+    try:
+        file = os.open(kept, os.O_RDONLY)
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):  # some network folders have no locks
+        fcntl.flock(file, fcntl.LOCK_SH)
     with contextlib.suppress(OSError):
-        os.utime(kept)
-        return kept
+        if kept.stat().st_ino == os.fstat(file).st_ino:  # else it was removed before the lock
+            os.utime(kept)
+            return file
+    os.close(file)
+    return None
+
+
+def _make(source: Path, kept: Path, most_mb: int, make: Callable[[Path], None]) -> None:
     try:
         with workspace() as work:
-            made = work / f"made{suffix}"
+            made = work / f"made{kept.suffix}"
             make(made)
-            _make_room(folder, most_mb * 1_000_000 - made.stat().st_size)
+            _make_room(kept.parent, most_mb * 1_000_000 - made.stat().st_size)
             _flush(made)
             made.replace(kept)
     except OSError as error:
         # Of the source's kind, so that it costs a build this source and not the others.
         raise InputError(
-            f"{source}: what is made of it cannot be kept in {folder} ({error.strerror or error}); "
-            "make room there, or set FOLIOSCOPE_CACHE to another folder"
+            f"{source}: what is made of it cannot be kept in {kept.parent} "
+            f"({error.strerror or error}); make room there, or set FOLIOSCOPE_CACHE to another "
+            "folder"
         ) from error
-    return kept
 
 
 def _flush(path: Path) -> None:
@@ -104,6 +139,7 @@ def _make_room(folder: Path, most_bytes: int) -> None:
     for _, size, path in sorted(files):
         if total <= most_bytes:
             return
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # in use: another one goes
+            path.unlink()
             total -= size

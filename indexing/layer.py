@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexing.faults import Faults
+from indexing.ocr import Raster
 from indexing.renderers import OpenDocument
 from indexing.renderers.base import Image
 from indexing.settings import IntakeSettings
@@ -24,8 +26,6 @@ from retrieval.types import Box, PageWords
 
 # A page's pixels at these resolutions, whatever size it claims: posters are drawn coarser.
 _MOST_PIXELS = 10_000_000
-# Below this share of ink without words there is a rule, a logo or a page number.
-_INK = 0.01
 # What OCR finds where the layer has nothing counts from this confidence and number of words on.
 _SURE, _FEWEST = 0.6, 3
 # Most words have two letters or more; a layer of which fewer do is no language.
@@ -53,23 +53,42 @@ def check_layer(
         return CheckedLayer(layer)
     sight = look(layer, preview, document.size(number))
     hidden = sight.unseen
-    if sight.overlaid:
+    if len(sight.stacked):
         # The pixels show another word there: the file itself says which of the two is not drawn.
-        boxes = attempts.attempt(
-            lambda: document.unpainted(number), np.zeros((0, 4), np.float32), ""
-        )
-        hidden = hidden | inside(layer, boxes)
+        said: list[tuple[Box, str]] = attempts.attempt(lambda: document.unpainted(number), [], "")
+        hidden = hidden | _under_others(layer, sight.stacked, said)
     words = layer
     if hidden.any():
         faults.flags.append("hidden-text")
         words = keep(layer, ~hidden)
-    if sight.ink < _INK:
+    if not sight.print_like:
         return CheckedLayer(words)
     image: Image | None = attempts.attempt(
         lambda: document.render(number, PRINT_DPI, _MOST_PIXELS), None, ""
     )
     missing = () if image is None else tuple(print_without_words(words, image))
     return CheckedLayer(words, missing)
+
+
+def _under_others(
+    layer: PageWords, stacked: NDArray[np.intp], said: Sequence[tuple[Box, str]]
+) -> NDArray[np.bool_]:
+    """The words of lines that lie on painted words and that the file says (``said``) not to
+    paint. Those that lie on each other are the layer of a scan, whose picture shows them."""
+    boxes = np.array([box for box, _ in said], np.float32).reshape(-1, 4)
+    unpainted = np.zeros(len(layer), bool)
+    for i in np.flatnonzero(inside(layer, boxes)).tolist():
+        x, y = (layer.boxes[i, :2] + layer.boxes[i, 2:]) / 2
+        here = (boxes[:, 0] <= x) & (x <= boxes[:, 2]) & (boxes[:, 1] <= y) & (y <= boxes[:, 3])
+        unpainted[i] = any(
+            layer.texts[i] in said[span][1] for span in np.flatnonzero(here).tolist()
+        )
+    one, other = stacked.T
+    odd = np.concatenate(
+        (one[unpainted[one] & ~unpainted[other]], other[unpainted[other] & ~unpainted[one]])
+    )
+    found: NDArray[np.bool_] = unpainted & np.isin(layer.lines, layer.lines[odd])
+    return found
 
 
 def with_missing(
@@ -82,34 +101,50 @@ def with_missing(
 ) -> PageWords:
     """The layer's words and, after them, what OCR reads in the parts that it lacks; flagged
     ``text-missing-in-layer`` if that is something. A layer that turns out to be gibberish is
-    left out, and flagged ``text-layer-unreadable``."""
+    left out, and flagged ``text-layer-unreadable``.
+
+    Parts and what they are read in count as tiles of the page; if it would take more than
+    ``max_tiles``, it is flagged ``detail-cut``.
+    """
     from indexing.ocr import read_words
 
     engine = settings.ocr
     if engine == "off":
         return checked.words
-    tiles = TileSettings(most=settings.max_tiles)
     words = checked.words
-    for box in checked.missing[: settings.max_tiles]:
-        image: Image | None = faults.attempt(
-            lambda box=box: document.render_part(number, settings.ocr_dpi, box),  # type: ignore[misc]
+    left = settings.max_tiles
+    cut = False
+    for box in checked.missing:
+        if not left:
+            cut = True
+            break
+        raster = faults.attempt(
+            lambda box=box: _part(document, number, box, settings),  # type: ignore[misc]
             None,
             "ocr-failed",
         )
-        if image is None or not image.size:
+        if raster is None:
             continue
+        tiles = TileSettings(most=max(1, left - 1))
         found = faults.attempt(
-            lambda image=image: read_words(image, engine, tiles, on_part),  # type: ignore[misc]
+            lambda raster=raster, tiles=tiles: read_words(raster, engine, tiles, on_part),  # type: ignore[misc]
             None,
             "ocr-failed",
         )
         on_part()
-        if found is None or found.confidence < _SURE or _spoken(found.words) < _FEWEST:
+        left -= 1
+        if found is None:
+            continue
+        left = max(0, left - found.tiles)
+        cut |= found.left_out > 0
+        if found.confidence < _SURE or _spoken(found.words) < _FEWEST:
             continue
         new = keep(found.words, ~_known(found.words, words, box))
         if _spoken(new) < _FEWEST:
             continue
         words = _joined(words, new, box)
+    if cut:
+        faults.flags.append("detail-cut")
     if words is checked.words:
         return words
     read = keep(words, np.arange(len(words)) >= len(checked.words))
@@ -118,6 +153,18 @@ def with_missing(
         return read
     faults.flags.append("text-missing-in-layer")
     return words
+
+
+def _part(
+    document: OpenDocument, number: int, box: Box, settings: IntakeSettings
+) -> Image | Raster:
+    """What is at ``box``: drawn at once, or bit by bit if that is more than ``max_pixels``."""
+    from indexing.picture_reading import PageRaster
+
+    raster = PageRaster(document, number, settings.ocr_dpi, box)
+    if raster.width * raster.height > settings.max_pixels:
+        return raster
+    return raster.whole()
 
 
 def _gibberish(layer: PageWords, read: PageWords) -> bool:

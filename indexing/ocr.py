@@ -255,29 +255,38 @@ def grey(image: Image) -> Image:
     return np.asarray(Pillow.fromarray(image).convert("L"), np.uint8)
 
 
-def print_blocks(image: Image) -> NDArray[np.bool_]:
-    """Which blocks of 16 x 16 pixels of ``image`` have edges both across and down, as letters
-    do and rules, borders and flat colour do not. ``[rows, columns] bool``."""
+def print_blocks(
+    image: Image,
+    block: int = BLOCK,
+    edge: int = _EDGE,
+    least_across: int = _EDGES_ACROSS,
+    least_down: int = _EDGES_DOWN,
+) -> NDArray[np.bool_]:
+    """Which blocks of ``block`` x ``block`` pixels of ``image`` have edges both across and down,
+    as letters do and rules, borders and flat colour do not. ``[rows, columns] bool``.
+
+    An edge is where neighbours differ by more than ``edge`` tones.
+    """
     tones = grey(image)
-    rows, columns = tones.shape[0] // BLOCK, tones.shape[1] // BLOCK
+    rows, columns = tones.shape[0] // block, tones.shape[1] // block
     if not rows or not columns:
         return np.zeros((0, 0), bool)
-    tones = tones[: rows * BLOCK, : columns * BLOCK]
+    tones = tones[: rows * block, : columns * block]
 
     def count(first: Image, second: Image, width: int) -> NDArray[np.uint16]:
         """Edges a block: where neighbours differ. Summed by columns first, which is quick."""
         edges = np.zeros(tones.shape, np.uint8)
         change = np.maximum(first, second) - np.minimum(first, second)
-        edges[tones.shape[0] - change.shape[0] :, width:] = change > _EDGE
-        by_rows = edges.reshape(rows, BLOCK, columns * BLOCK).sum(axis=1, dtype=np.uint8)
-        counts: NDArray[np.uint16] = by_rows.reshape(rows, columns, BLOCK).sum(
+        edges[tones.shape[0] - change.shape[0] :, width:] = change > edge
+        by_rows = edges.reshape(rows, block, columns * block).sum(axis=1, dtype=np.uint8)
+        counts: NDArray[np.uint16] = by_rows.reshape(rows, columns, block).sum(
             axis=2, dtype=np.uint16
         )
         return counts
 
     across = count(tones[:, 1:], tones[:, :-1], 1)
     down = count(tones[1:], tones[:-1], 0)
-    found: NDArray[np.bool_] = (across >= _EDGES_ACROSS) & (down >= _EDGES_DOWN)
+    found: NDArray[np.bool_] = (across >= least_across) & (down >= least_down)
     return found
 
 

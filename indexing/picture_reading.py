@@ -11,11 +11,11 @@ from indexing.faults import Faults
 from indexing.ocr import OcrPage, Raster, read_words
 from indexing.ocr_engines import COMFORT
 from indexing.renderers import OpenDocument
-from indexing.renderers.base import Image
+from indexing.renderers.base import Image, pixel_part
 from indexing.settings import IntakeSettings
 from retrieval.legibility import MINIMUM
 from retrieval.tiling import PixelBox, TileSettings
-from retrieval.types import PageWords
+from retrieval.types import Box, PageWords
 
 # Of what OCR saw, the share that it could not read, or that is too small to be trusted.
 _PARTLY, _MOSTLY = 0.1, 0.5
@@ -27,22 +27,35 @@ _AIM = 1.25
 
 
 class PageRaster:
-    """A ``Raster`` of a page that is never drawn whole at its full resolution."""
+    """A ``Raster`` of a page, or of the part ``box`` of it (fractions), that is never drawn whole
+    at its full resolution."""
 
-    def __init__(self, document: OpenDocument, number: int, dpi: int) -> None:
-        self._document, self._number, self._dpi = document, number, dpi
-        self.width, self.height = document.pixels(number, dpi)
+    def __init__(
+        self, document: OpenDocument, number: int, dpi: int, box: Box = (0.0, 0.0, 1.0, 1.0)
+    ) -> None:
+        self._document, self._number, self._dpi, self._box = document, number, dpi, box
+        x0, y0, x1, y1 = pixel_part(box, *document.pixels(number, dpi))
+        self.width, self.height = x1 - x0, y1 - y0
 
     def crop(self, box: PixelBox) -> Image:
         x0, y0, x1, y1 = box
-        part = (x0 / self.width, y0 / self.height, x1 / self.width, y1 / self.height)
+        left, top = self._box[:2]
+        wide, high = (self._box[2] - left) / self.width, (self._box[3] - top) / self.height
+        part = (left + x0 * wide, top + y0 * high, left + x1 * wide, top + y1 * high)
         return _sized(self._document.render_part(self._number, self._dpi, part), x1 - x0, y1 - y0)
 
     def shrunk(self, width: int, height: int) -> Image:
         dpi = max(1, round(self._dpi * width / self.width))
-        # A little more than asked for, as the resolution is a whole number; then the exact size.
-        image = self._document.render(self._number, dpi, int(1.1 * width * height) + 1)
+        if self._box == (0.0, 0.0, 1.0, 1.0):
+            # A little more than asked for, as the resolution is a whole number; then that size.
+            image = self._document.render(self._number, dpi, int(1.1 * width * height) + 1)
+        else:
+            image = self._document.render_part(self._number, dpi, self._box)
         return _sized(image, width, height)
+
+    def whole(self) -> Image:
+        """All of it at its full resolution, as the library draws it."""
+        return self._document.render_part(self._number, self._dpi, self._box)
 
 
 def _sized(image: Image, width: int, height: int) -> Image:

@@ -44,6 +44,9 @@ def plan_page(
             tiles = min(settings.max_tiles, _with_print(image, size))
     elif checked.missing and ocr:
         faults.flags.append("text-missing-in-layer")
+        tiles = min(settings.max_tiles, len(checked.missing))
+        if len(checked.missing) > settings.max_tiles:
+            faults.flags.append("detail-cut")
     more: tuple[str, ...] = faults.attempt(lambda: document.page_flags(number), (), "page-damaged")
     how = "ocr" if reading else "layer" if len(checked.words) else "nothing"
     return PagePlan(

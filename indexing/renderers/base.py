@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import FolioscopeError, InputError
-from retrieval.types import Box, FloatArray, PageWords, TimeRange
+from retrieval.types import Box, PageWords, TimeRange
 
 Image = NDArray[np.uint8]
 _AGAIN = "fetch or export it again"
@@ -99,9 +99,9 @@ class OpenDocument(Protocol):
         finest picture that fills much of it, or infinity where it is drawn from curves."""
         ...
 
-    def unpainted(self, number: int) -> FloatArray:
-        """Boxes ``[n, 4]`` of text that the file says not to paint, as far as the library tells:
-        page fractions."""
+    def unpainted(self, number: int) -> list[tuple[Box, str]]:
+        """Stretches of text that the file says not to paint, as far as the library tells: where
+        they would stand, in page fractions, and what they say."""
         ...
 
     def close(self) -> None: ...

@@ -20,7 +20,7 @@ from indexing.renderers.base import (
     outline_paths,
     pixels_at,
 )
-from retrieval.types import Box, FloatArray, PageWords
+from retrieval.types import Box, PageWords
 
 pymupdf.TOOLS.mupdf_display_errors(False)
 pymupdf.TOOLS.mupdf_display_warnings(False)
@@ -200,16 +200,18 @@ class MuPdfDocument:
         ]
         return float(max(large)) if large else float("inf")
 
-    def unpainted(self, number: int) -> FloatArray:
+    def unpainted(self, number: int) -> list[tuple[Box, str]]:
         page = self._page(number)
-        size = np.array([page.rect.width, page.rect.height] * 2, np.float32)
-        boxes = []
+        width, height = max(page.rect.width, 1e-6), max(page.rect.height, 1e-6)
+        found: list[tuple[Box, str]] = []
         for block in page.get_text("dict", flags=pymupdf.TEXTFLAGS_WORDS)["blocks"]:
             for line in block.get("lines", ()):
                 for span in line["spans"]:
                     if not span["char_flags"] & _PAINTED or span["alpha"] < _OPAQUE:
-                        boxes.append(tuple(pymupdf.Rect(span["bbox"]) * page.rotation_matrix))
-        return np.array(boxes, np.float32).reshape(-1, 4) / size
+                        box = pymupdf.Rect(span["bbox"]) * page.rotation_matrix
+                        place = (box.x0 / width, box.y0 / height, box.x1 / width, box.y1 / height)
+                        found.append((place, span["text"]))
+        return found
 
     def close(self) -> None:
         self._current = None

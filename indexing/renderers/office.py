@@ -7,12 +7,13 @@ picture of a hit is drawn from it later.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from retrieval.errors import InputError
 
 _VERSION = 1
 _WATCH_SECONDS = 2.0
+# The limit of processor time that a program inherits is the reader's, for a page.
+_OWN_TIME = 'ulimit -S -t "$0"; exec "$@"'
 # A first start with a new profile may end by asking to be started again.
 _RESTART = (79, 81)
 _AGAIN = "open it in its own program and save it as PDF"
@@ -79,11 +82,15 @@ def program() -> str | None:
     return str(own if own.exists() else script)
 
 
+@contextlib.contextmanager
 def converted(
     path: Path, media_type: str, settings: IntakeSettings, alive: Callable[[], None]
-) -> Path:
-    """The PDF that ``path`` prints as. Raises ``InputError`` if LibreOffice is missing, takes
-    longer than ``seconds_per_file``, or cannot open it."""
+) -> Iterator[Path]:
+    """The PDF that ``path`` prints as, which is kept for the block at least.
+
+    Raises ``InputError`` if LibreOffice is missing, takes longer than ``seconds_per_file``, or
+    cannot open it.
+    """
     if zipfile.is_zipfile(path):
         _check_unpacked(path, settings)
     if program() is None:
@@ -112,7 +119,8 @@ def converted(
                 )
             shutil.move(made, to)
 
-    return derived(path, f"pdf {_VERSION} {suffix}", ".pdf", settings.cache_mb, make)
+    with derived(path, f"pdf {_VERSION} {suffix}", ".pdf", settings.cache_mb, make) as pdf:
+        yield pdf
 
 
 def _check_unpacked(path: Path, settings: IntakeSettings) -> None:
@@ -136,6 +144,7 @@ def _convert(
     profile = folder / "profile"
     _write_profile(profile)
     command = [
+        *("sh", "-c", _OWN_TIME, str(int(2 * settings.seconds_per_file) + 2)),
         *_without_network(),
         str(program()),
         f"-env:UserInstallation={profile.as_uri()}",

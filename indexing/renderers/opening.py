@@ -67,9 +67,9 @@ def opened(
         return
     from indexing.renderers.office import converted
 
-    pdf = converted(path, media_type, settings, alive)
-    try:
-        with open_document(pdf, PDF, settings) as document:
-            yield document, pdf, PDF
-    except InputError as error:
-        raise type(error)(str(error).replace(str(pdf), str(path))) from error
+    with converted(path, media_type, settings, alive) as pdf:
+        try:
+            with open_document(pdf, PDF, settings) as document:
+                yield document, pdf, PDF
+        except InputError as error:
+            raise type(error)(str(error).replace(str(pdf), str(path))) from error

@@ -21,7 +21,7 @@ from indexing.renderers.base import (
     pixels_at,
 )
 from retrieval.errors import InputError
-from retrieval.types import Box, FloatArray, PageWords
+from retrieval.types import Box, PageWords
 
 # A document may have some broken pages at its end; with this many, its page count is a lie.
 _LAST = 64
@@ -180,9 +180,9 @@ class PdfiumDocument:
                 found.append(72 * item.get_px_size()[0] / max(x1 - x0, 1e-6))
         return float(max(found)) if found else float("inf")
 
-    def unpainted(self, number: int) -> FloatArray:
+    def unpainted(self, number: int) -> list[tuple[Box, str]]:
         """None: pdfium gives characters without how they are painted."""
-        return np.zeros((0, 4), np.float32)
+        return []
 
     def close(self) -> None:
         if self._current is not None:

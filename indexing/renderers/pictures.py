@@ -16,7 +16,7 @@ from indexing.media_types import HEIC, TGA
 from indexing.renderers.base import Image, opening, pixel_part
 from indexing.settings import raise_limit
 from retrieval.errors import InputError
-from retrieval.types import Box, FloatArray, PageWords
+from retrieval.types import Box, PageWords
 
 _ORIENTATION = 0x0112
 # What Pillow raises for pixels that cannot be had.
@@ -162,8 +162,8 @@ class PictureDocument:
         """Its pixels are all there is, at any resolution."""
         return 0.0
 
-    def unpainted(self, number: int) -> FloatArray:
-        return np.zeros((0, 4), np.float32)
+    def unpainted(self, number: int) -> list[tuple[Box, str]]:
+        return []
 
     def _as_seen(self, number: int) -> Any:
         """The frame as a person sees it, RGB; the last one is kept, as it is asked for in parts."""

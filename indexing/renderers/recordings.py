@@ -27,7 +27,7 @@ from indexing.video import (
 )
 from indexing.video_frames import FrameKeeper, KeepSettings, Span, keep_frames
 from retrieval.errors import InputError
-from retrieval.types import Box, FloatArray, PageWords, TimeRange
+from retrieval.types import Box, PageWords, TimeRange
 
 # Part of what names a stored result: raise it when other frames would be kept.
 _VERSION = 1
@@ -137,8 +137,8 @@ class RecordingDocument:
             kept = keep(self._path, self._media_type, self._facts, settings, alive)
             to.write_text(json.dumps(asdict(kept)), "utf-8")
 
-        path = derived(self._path, recipe, ".frames.json", settings.cache_mb, make)
-        found = json.loads(path.read_text("utf-8"))
+        with derived(self._path, recipe, ".frames.json", settings.cache_mb, make) as path:
+            found = json.loads(path.read_text("utf-8"))
         return Kept(tuple(TimeRange(**row) for row in found["times"]), found["thinned"])
 
     @property
@@ -207,8 +207,8 @@ class RecordingDocument:
         """Its pixels are all there is, at any resolution."""
         return 0.0
 
-    def unpainted(self, number: int) -> FloatArray:
-        return np.zeros((0, 4), np.float32)
+    def unpainted(self, number: int) -> list[tuple[Box, str]]:
+        return []
 
     def _frame(self, moment: float) -> Frame:
         """The frame at ``moment``; pages are asked for in order, so that decoding goes on from

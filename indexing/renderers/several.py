@@ -10,7 +10,7 @@ import numpy as np
 from indexing.faults import Faults
 from indexing.renderers.base import Image, OpenDocument, pixel_part
 from indexing.separate import separate
-from retrieval.types import Box, FloatArray, PageWords, TimeRange
+from retrieval.types import Box, PageWords, TimeRange
 
 # A file of more frames is a document whose pages were scanned one by one.
 _MOST_FRAMES = 8
@@ -130,8 +130,8 @@ class SeveralDocuments:
     def detail(self, number: int) -> float:
         return self._document.detail(self._parts[number][0])
 
-    def unpainted(self, number: int) -> FloatArray:
-        return np.zeros((0, 4), np.float32)
+    def unpainted(self, number: int) -> list[tuple[Box, str]]:
+        return []
 
     def close(self) -> None:
         self._document.close()

@@ -49,6 +49,11 @@ def _listening() -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
+def make_pdf(path: Path, settings: IntakeSettings) -> None:
+    with office.converted(path, office.DOCX, settings, lambda: None):
+        pass
+
+
 @needs_office
 def test_a_letter_is_read_and_pictured(tmp_path: Path) -> None:
     path = tmp_path / "letter.docx"
@@ -62,6 +67,22 @@ def test_a_letter_is_read_and_pictured(tmp_path: Path) -> None:
         picture = workers.render_page(path, 0, dpi=40)
     x0, y0, x1, _ = samples.ink(picture)
     assert x0 < 0.3 < x1 and y0 < 0.2
+
+
+def test_a_conversion_has_processor_time_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader allows itself the time of a page; a long document takes LibreOffice more."""
+    program = tmp_path / "soffice.bin"
+    program.write_text('#!/bin/sh\nfor to; do :; done\nulimit -St > "${to%.docx}.pdf"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("FOLIOSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(office, "program", lambda: str(program))
+    path = tmp_path / "letter.docx"
+    path.write_bytes(samples.docx(["text"]))
+    settings = _QUIET.model_copy(update={"seconds_per_page": 20.0, "seconds_per_file": 3000.0})
+    with office.converted(path, office.DOCX, settings, lambda: None) as made:
+        assert int(made.read_text()) == 6002
 
 
 @needs_office
@@ -109,7 +130,7 @@ def test_without_libreoffice_one_line_says_what_to_install(
     path = tmp_path / "letter.docx"
     path.write_bytes(samples.docx(["text"]))
     with pytest.raises(InputError, match=r"not installed \(Debian .*apt install libreoffice"):
-        office.converted(path, office.DOCX, _QUIET, lambda: None)
+        make_pdf(path, _QUIET)
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused_unopened(tmp_path: Path) -> None:
@@ -118,7 +139,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused_unopened(tmp_path: Path)
         archive.writestr("word/document.xml", b" " * 3_000_000)
     small = _QUIET.model_copy(update={"max_unpacked_mb": 2})
     with pytest.raises(InputError, match=r"holds 3 MB when unpacked.*--limit max_unpacked_mb=4"):
-        office.converted(path, office.DOCX, small, lambda: None)
+        make_pdf(path, small)
 
 
 CLEANED = [

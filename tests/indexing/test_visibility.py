@@ -89,8 +89,24 @@ def test_text_that_nobody_sees_is_taken_out_and_flagged(
     found = read(workers, tmp_path, hide)
     assert "hidden-text" in found.flags
     assert "transfer" not in found.words.texts and "everything" not in found.words.texts
+    assert ("arrival" in found.words.texts) == (hide is over_other_words), "it is seen, and stays"
     assert found.words.texts[: len(BODY.split())] == tuple(BODY.split())
     assert found.text_source == "layer"
+
+
+def test_the_layer_of_a_scan_that_lies_on_itself_stays(
+    workers: IntakeWorkers, tmp_path: Path
+) -> None:
+    """OCR software that reads a line twice, differently, hides nothing."""
+
+    def draw(page: Any) -> None:
+        page.insert_image((20, 260, 380, 260 + 360 * 0.24), stream=lines(INSERT))
+        for i, row in enumerate(INSERT):
+            page.insert_text((31, 279 + 21.6 * i), row, fontsize=11, render_mode=3)
+        page.insert_text((31, 279), "8ank acc0unt f0r harb0ur", fontsize=11, render_mode=3)
+
+    found = read(workers, tmp_path, draw)
+    assert found.flags == () and {"harbour", "Settlement"} <= set(found.words.texts)
 
 
 def test_text_beside_the_page_is_flagged(workers: IntakeWorkers, tmp_path: Path) -> None:
@@ -167,6 +183,27 @@ def test_text_in_a_picture_that_the_layer_lacks_is_read(
     assert 260 < box[1] * 500 < box[3] * 500 < 350
     assert found.words.texts[: len(BODY.split())] == tuple(BODY.split())
     assert (np.diff(found.words.lines) >= 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [{"max_tiles": 1}, {"max_pixels": 1_000_000}])
+def test_parts_that_were_not_read_are_told_of(tmp_path: Path, limit: dict[str, int]) -> None:
+    """Two pictures of print: one part more than allowed is flagged; large ones are read whole."""
+    document = pymupdf.open()
+    page = document.new_page(width=900, height=1100)
+    page.insert_textbox((20, 20, 380, 240), BODY, fontsize=11)
+    page.insert_image((20, 260, 620, 260 + 600 * 0.24), stream=lines(INSERT))
+    page.insert_image((20, 800, 620, 800 + 600 * 0.24), stream=lines(["Winter mooring rates"] * 3))
+    path = tmp_path / "a.pdf"
+    document.save(path)
+    settings = IntakeSettings(workers=1, ocr="tesseract", **limit)
+    with IntakeWorkers(settings) as workers:
+        (found,) = workers.read_pages(path)
+        (plan,) = workers.plan_pages(path, [0])
+    cut = "max_tiles" in limit
+    assert ("detail-cut" in found.flags) == ("detail-cut" in plan.flags) == cut
+    assert ("mooring" in found.words.texts) != cut and "Settlement" in found.words.texts
+    assert plan.tiles == (1 if cut else 2)
 
 
 @pytest.mark.slow
