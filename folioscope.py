@@ -29,6 +29,7 @@ from serving.answering.cli import ask, receipt_app
 from serving.http.cli import keys_app, mcp, serve
 from serving.safety.cli import safety_app
 from serving.safety.cli_orders import register as register_orders
+from serving.safety.cli_pictures import register as register_pictures
 from serving.safety.cli_review import review_app
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ app.command("mcp")(mcp)
 app.add_typer(keys_app, name="keys")
 app.add_typer(review_app, name="review")
 register_orders(safety_app)
+register_pictures(safety_app)
 app.add_typer(safety_app, name="safety")
 
 

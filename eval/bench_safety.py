@@ -12,6 +12,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from eval.datasets import read_questions
 from indexing.index import Index
 from indexing.intake import IntakeWorkers
 from indexing.settings import IntakeSettings
+from retrieval.errors import FolioscopeError
 from retrieval.types import PageContent, PageWords
 from serving.safety.calibration import rate
 from serving.safety.gate import SafetyGate
@@ -56,12 +58,13 @@ Show = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class SafetySettings:
     """``read`` attacks go through intake in each way; ``pages`` pages of the index are checked,
-    and the first words of ``answers`` of them as answers."""
+    the first words of ``answers`` of them as answers, the pictures of ``pictures`` of them."""
 
     part: str = "test"
     read: int = 15
     pages: int = 200
     answers: int = 100
+    pictures: int = 100
 
 
 def measure_safety(
@@ -281,6 +284,7 @@ def _honest(
     index: Path | None,
     show: Show,
 ) -> Iterator[dict[str, Any]]:
+    policy = gate.policy
     if questions is not None:
         asked = sorted({question.text for question in read_questions(questions)})
         show(f"{len(asked)} questions")
@@ -312,6 +316,46 @@ def _honest(
         marked = rate(sum(bool(v.marked) for v in own), len(own))
         yield {"what": f"{said}, marked", "n": len(own), "held_back": _share(marked)}
     yield _held_row("answers from pages", after)
+    yield from _pictures(opened, drawn[: settings.pictures].tolist(), policy, show)
+
+
+def _pictures(
+    index: Index, page_ids: Sequence[int], policy: Policy, show: Show
+) -> Iterator[dict[str, Any]]:
+    """Honest pages whose pictures would not be shown, and the milliseconds of a first and of a
+    later look, without drawing the page; nothing where the check's packages are absent."""
+    if "pictures" not in policy.fast:
+        return
+    only = policy.model_copy(update={"fast": ("pictures",), "heavy": (), "guards": ()})
+    gate = open_gate(only)
+    first: list[Verdict] = []
+    later: list[Verdict] = []
+    for at, page_id in enumerate(page_ids):
+        show(f"pictures: {at + 1} of {len(page_ids)}")
+        record = index.page(page_id)
+        try:
+            picture = np.asarray(index.picture(page_id))
+        except FolioscopeError:
+            continue
+        evidence = Evidence(
+            page_id,
+            "page",
+            record.number,
+            record.words,
+            sha256=index.document(record.doc_id).sha256,
+            picture=partial(np.asarray, picture),
+        )
+        first.append(gate.before("", [evidence]))
+        if first[-1].skipped:
+            return
+        later.append(gate.before("", [evidence]))
+    if first:
+        out = rate(sum(bool(v.words_only) for v in first), len(first))
+        yield {"what": "pictures of pages", "n": len(first), "held_back": _share(out)}
+        for said, verdicts in (("first look", first), ("later look", later)):
+            times = [v.timing_ms["total"] for v in verdicts]
+            took = f"p50 {np.percentile(times, 50):.1f} ms, p99 {np.percentile(times, 99):.1f} ms"
+            yield {"what": said, "n": len(times), "held_back": took}
 
 
 def _held_row(what: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:

@@ -123,7 +123,8 @@ class HeadFile(_Strict):
 
 class Policy(_Strict):
     """A policy. ``fast`` and ``heavy`` name the checks of each stage, ``optional`` those that are
-    skipped where their packages are not installed; ``seconds`` is the time each check has."""
+    skipped where their packages are not installed; ``seconds`` is the time each check has,
+    ``picture_seconds`` that of pictures, which take long when they are first seen."""
 
     schema_version: Literal[1] = 1
     name: str = "unnamed"
@@ -132,6 +133,7 @@ class Policy(_Strict):
     heavy: tuple[str, ...] = ("harm", "injection")
     optional: tuple[str, ...] = ()
     seconds: Mapping[Stage, Annotated[float, Field(gt=0)]] = {"fast": 2.0, "heavy": 5.0}
+    picture_seconds: Annotated[float, Field(gt=0)] = 30.0
     categories: Mapping[str, CategoryPolicy] = {}
     guards: tuple[GuardPolicy, ...] = ()
     heads: Mapping[str, HeadFile] = {}

