@@ -279,6 +279,21 @@ def verifier(
 
 
 @app.command()
+def service(
+    sources: Annotated[Path, typer.Argument(help="Folder of documents to upload.")],
+    kill_at: Annotated[
+        float, typer.Option(min=0.05, max=0.95, help="Share of the jobs done when it is killed.")
+    ] = 0.4,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The server end to end: upload, kill it while it indexes, restart, search, ask, delete."""
+    from eval.bench_service import measure_service
+
+    show_benchmark(measure_service(sources, kill_at=kill_at), out, as_json)
+
+
+@app.command()
 def load(
     questions: QuestionsArgument,
     index: IndexOption,

@@ -1,0 +1,31 @@
+"""``folioscope bench service``: a folder through the real server, killed in the middle."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from eval.bench_service import measure_service
+from retrieval.errors import InputError
+
+pytest.importorskip("fastapi")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_nothing_is_lost_when_the_server_is_killed(sample_documents: Path, tmp_path: Path) -> None:
+    for name in ("invoice-ff-2025-0318.pdf", "tarnfield-annual-report-2024.pdf"):
+        shutil.copy(sample_documents / name, tmp_path)
+    found = measure_service(tmp_path, kill_at=0.05)
+    steps = {row["step"]: (row["got"], row["of"]) for row in found.rows}
+    assert steps["documents there once"] == (2, 2) and steps["documents twice"] == (0, 0)
+    for step in ("jobs ended well", "ready after a stop", "deleted stays deleted", "others stay"):
+        assert steps[step] == (1, 1), step
+    assert steps["pages as before the stop"][0] == steps["pages as before the stop"][1] > 0
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no file in this folder"):
+        measure_service(tmp_path)
