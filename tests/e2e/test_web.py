@@ -104,6 +104,15 @@ def artefacts(repository: Path) -> Path:
     return folder
 
 
+def _put(url: str, path: Path) -> None:
+    """Upload a file, and wait until its job has ended well."""
+    with Client(url) as client:
+        job = client.upload([path])
+        while job.state not in ("done", "failed", "cancelled"):
+            job = client.job(job.id, wait=30)
+        assert job.state == "done", job
+
+
 def _open(browser: Browser, url: str, **options: object) -> tuple[Page, list[str]]:
     """A page, and what its console complains about."""
     page = browser.new_page(**options)  # type: ignore[arg-type]
@@ -231,8 +240,7 @@ def test_a_reviewer_sees_the_place_and_lets_the_answer_through(
         for number, line in enumerate(lines):
             sheet.insert_text((72, 90 + 70 * number), line, fontsize=15)
         document.save(tmp_path / "gull-point-handbook.pdf")
-    with Client(url) as client:
-        client.upload([tmp_path / "gull-point-handbook.pdf"], wait=60)
+    _put(url, tmp_path / "gull-point-handbook.pdf")
     page, complaints = _open(browser, url, **_WIDE)
     question = "When does the night watch at Gull Point begin?"
     answer = page.get_by_role("region", name="Answer")
@@ -285,8 +293,7 @@ def test_a_recording_plays_where_the_hit_is(
     ]
     frames = ((n / 5, slides[n // 20]) for n in range(60))
     clip = synthetic_video.encode(tmp_path / "harbour-briefing.mp4", frames, fps=5)
-    with Client(url) as client:
-        client.upload([clip], wait=60)
+    _put(url, clip)
     page, complaints = _open(browser, url, **_WIDE)
     for shown, name in ((page, "recording"), (None, "recording-phone")):
         if shown is None:
