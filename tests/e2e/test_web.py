@@ -72,19 +72,22 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [*command, "--port", str(port)], stderr=log, env=environment, stdout=log
         )
     address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 150
-    while True:
-        try:
-            with urlopen(f"{address}/readyz"):
-                break
-        except URLError:
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    yield address
-    process.terminate()
-    # uvicorn stops in order, then ends by the signal that it was sent.
-    assert process.wait(timeout=40) in (0, -signal.SIGTERM), (folder / "log").read_text()
+    try:
+        deadline = time.monotonic() + 150
+        while True:
+            try:
+                with urlopen(f"{address}/readyz"):
+                    break
+            except URLError:
+                assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield address
+        process.terminate()
+        # uvicorn stops in order, then ends by the signal that it was sent.
+        assert process.wait(timeout=40) in (0, -signal.SIGTERM), (folder / "log").read_text()
+    finally:
+        process.kill()
 
 
 @pytest.fixture
