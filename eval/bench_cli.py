@@ -281,6 +281,9 @@ def verifier(
 @app.command()
 def service(
     sources: Annotated[Path, typer.Argument(help="Folder of documents to upload.")],
+    questions: Annotated[
+        Path | None, typer.Option(help="Questions that name documents by their path in FOLDER.")
+    ] = None,
     kill_at: Annotated[
         float, typer.Option(min=0.05, max=0.95, help="Share of the jobs done when it is killed.")
     ] = 0.4,
@@ -290,7 +293,9 @@ def service(
     """The server end to end: upload, kill it while it indexes, restart, search, ask, delete."""
     from eval.bench_service import measure_service
 
-    show_benchmark(measure_service(sources, kill_at=kill_at), out, as_json)
+    with notes.status("serving, indexing, killing"):
+        found = measure_service(sources, questions, kill_at=kill_at)
+    show_benchmark(found, out, as_json)
 
 
 @app.command()

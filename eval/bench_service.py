@@ -1,169 +1,249 @@
 """The service end to end: ``folioscope bench service FOLDER``.
 
-Starts the real server on an empty index, uploads every file of a folder, kills the server and its
-indexing process without warning in the middle, starts it again and waits for the end. Then every
-document must be there once; searches and answers must come; what is deleted must stay deleted
-after another start.
+Starts the real server on an empty index and uploads every file of a folder. While it indexes and
+is asked questions, the server and its indexing process are killed without warning; then it is
+started again. Afterwards every document must be there once, whole and searchable; answers must
+come, hits first; what is deleted must stay deleted after another start.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
 import random
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx
-
 from eval.benchmark import Benchmark
+from eval.datasets import Question, read_questions
+from eval.serving_process import ServedIndex
+from indexing.index import Index
 from retrieval.errors import InputError, ServiceError
-from serving.client import Client
+from serving.client import ApiError, Client
+from serving.http.schemas import Document, JobOut
 
 _AT_ONCE = 20
-_READY_SECONDS = 120
 _ENDED = ("done", "failed", "cancelled")
+_REFUSED = (429, 503)
+# Between two questions of the one who asks while documents are indexed, in seconds.
+_PAUSE = 0.25
+_MOST_ASKED = 20
+_ANY_QUESTION = "What is this document about?"
 
 
-class _Server:
-    """``folioscope serve`` on one index, in a process group of its own."""
+def measure_service(
+    sources: Path, questions_file: Path | None = None, *, kill_at: float = 0.4, seed: int = 0
+) -> Benchmark:
+    """One row a step: how many of how many, and the seconds it took.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> float:
-        """Start and wait until it is ready; seconds. Raises ``ServiceError``."""
-        began = time.monotonic()
-        index = self._folder / "index"
-        command = [sys.executable, "-m", "folioscope", "serve", "-i", str(index)]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "--port", str(self._port)],
-                env={**os.environ, "FOLIOSCOPE_REQUESTS_PER_MINUTE": "10000000"},
-                stderr=log,
-                start_new_session=True,
-            )
-        while time.monotonic() - began < _READY_SECONDS and self._process.poll() is None:
-            try:
-                if httpx.get(f"{self.url}/readyz", timeout=10).status_code == 200:
-                    return time.monotonic() - began
-            except httpx.TransportError:
-                time.sleep(0.1)
-        said = (self._folder / "log").read_text(errors="replace")[-500:]
-        raise ServiceError(f"the server was not ready in {_READY_SECONDS} seconds: {said}")
-
-    def kill(self) -> None:
-        """End the server and its indexing process at once, as a power cut would."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Ask it to stop."""
-        self._end(signal.SIGTERM)
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None or self._process.poll() is not None:
-            return
-        if how is signal.SIGKILL:
-            os.killpg(self._process.pid, how)
-        else:
-            self._process.send_signal(how)
-        self._process.wait()
-
-
-def measure_service(sources: Path, *, kill_at: float = 0.4, seed: int = 0) -> Benchmark:
-    """One row a step. ``kill_at`` is the share of pages after which the server is killed.
-
-    Raises ``InputError`` for a folder without files, ``ServiceError`` if the server does not run.
+    ``kill_at`` is the share of the upload after which the server is killed. Questions, if there
+    are some, name documents by their path below ``sources``. Raises ``InputError`` for a folder
+    without files, ``ServiceError`` if the server does not start.
     """
     files = sorted(path for path in sources.rglob("*") if path.is_file())
     if not files:
         raise InputError(f"{sources}: there is no file in this folder")
+    questions = [] if questions_file is None else read_questions(questions_file)
     with tempfile.TemporaryDirectory(prefix="folioscope-service-") as folder:
-        server = _Server(Path(folder))
+        server = ServedIndex(Path(folder) / "index", log=Path(folder) / "log")
         try:
-            return _measure(server, files, kill_at, random.Random(seed))
+            return _Run(server, sources, files, questions, random.Random(seed)).measure(kill_at)
         finally:
             server.kill()
 
 
-def _measure(
-    server: _Server, files: Sequence[Path], kill_at: float, rng: random.Random
-) -> Benchmark:
-    rows: list[dict[str, Any]] = []
-    server.start()
-    with Client(server.url, timeout=120) as client:
+class _Run:
+    """One run against one server."""
+
+    def __init__(
+        self,
+        server: ServedIndex,
+        sources: Path,
+        files: Sequence[Path],
+        questions: Sequence[Question],
+        rng: random.Random,
+    ) -> None:
+        self._server = server
+        self._files = {_sha256(path): path for path in files}
+        self._paths = {
+            path.relative_to(sources).as_posix(): sha for sha, path in self._files.items()
+        }
+        self._questions = [q for q in questions if q.doc in self._paths]
+        self._rng = rng
+        self._rows: list[dict[str, Any]] = []
+
+    def measure(self, kill_at: float) -> Benchmark:
+        """All steps, in their order."""
+        self._row("ready, empty", self._server.start(), 1, 1)
+        jobs = self._upload_until(kill_at)
+        self._row("ready again", self._server.start(), 1, 1)
+        skipped, listed = self._all_there(jobs)
+        with self._server.client() as client:
+            ids = {document.sha256: document.id for document in listed}
+            self._search(client, listed, ids)
+            self._ask(client, listed)
+            gone = self._rng.choice(listed)
+            began = time.monotonic()
+            state = client.remove(gone.id, wait=120).state
+            self._row("deleted", time.monotonic() - began, int(state == "done"), 1)
+            pages = client.status().pages
+        self._server.stop()
+        self._row("ready after a stop", self._server.start(), 1, 1)
+        with self._server.client() as client:
+            left = {document.id for document in _documents(client)}
+            kept = left & {document.id for document in listed if document is not gone}
+            self._row("deleted stays deleted", 0.0, int(gone.id not in left), 1)
+            self._row("others stay", 0.0, len(kept), len(listed) - 1)
+            self._row("pages as before the stop", 0.0, client.status().pages, pages)
+        self._server.stop()
         began = time.monotonic()
-        jobs = [
-            client.upload(list(files[at : at + _AT_ONCE])).id
-            for at in range(0, len(files), _AT_ONCE)
+        damages = Index.open(self._server.index).verify()
+        self._row("damages that verify finds", time.monotonic() - began, len(damages), 0)
+        facts = {"files": len(self._files), "not_readable": skipped, "kill_at": kill_at}
+        return Benchmark("service", self._rows, {**facts, "pages": pages + gone.pages})
+
+    def _row(self, step: str, seconds: float, got: int, wanted: int) -> None:
+        row = {"step": step, "seconds": round(seconds, 1), "got": got, "of": wanted}
+        self._rows.append(row)
+
+    def _upload_until(self, kill_at: float) -> list[str]:
+        """Upload all, then kill the server in the middle of its work; the jobs' ids."""
+        files = list(self._files.values())
+        with self._server.client() as client:
+            began = time.monotonic()
+            jobs = [
+                client.upload(files[at : at + _AT_ONCE]).id for at in range(0, len(files), _AT_ONCE)
+            ]
+            self._row("uploaded", time.monotonic() - began, len(files), len(files))
+            began = time.monotonic()
+            with _Asker(self._server, self._questions) as asker:
+                done = _wait(client, jobs, until=kill_at)
+                asker.expect_the_end()
+                self._server.kill()
+        self._row("jobs done when it was killed", time.monotonic() - began, done, len(jobs))
+        self._row("asked meanwhile, answered", 0.0, asker.answered, asker.asked)
+        return jobs
+
+    def _all_there(self, jobs: Sequence[str]) -> tuple[int, list[Document]]:
+        """Wait for the jobs; how many files cannot be read, and the documents."""
+        with self._server.client() as client, _Asker(self._server, self._questions) as asker:
+            began = time.monotonic()
+            _wait(client, jobs, until=1.0)
+            seconds = time.monotonic() - began
+            ended = [client.job(job) for job in jobs]
+            listed = list(_documents(client))
+            pages = client.status().pages
+        self._row("jobs done", seconds, sum(j.state == "done" for j in ended), len(jobs))
+        self._row("asked meanwhile, answered", 0.0, asker.answered, asker.asked)
+        skipped = sum(len((job.result or {}).get("skipped", ())) for job in ended)
+        held = Counter(document.sha256 for document in listed)
+        there = sum(sha in held for sha in self._files)
+        self._row("documents there", 0.0, there, len(self._files) - skipped)
+        self._row("documents there twice", 0.0, sum(held.values()) - len(held), 0)
+        self._row("pages there", 0.0, pages, sum(document.pages for document in listed))
+        return skipped, listed
+
+    def _search(self, client: Client, listed: Sequence[Document], ids: dict[str, int]) -> None:
+        began = time.monotonic()
+        found = [client.search(d.title or d.name, 1, doc_id=d.id).hits for d in listed]
+        self._row(
+            "documents searchable", time.monotonic() - began, sum(map(bool, found)), len(listed)
+        )
+        for scope, said in (("corpus", "all documents"), ("doc", "its document")):
+            mine = [q for q in self._questions if q.scope == scope and self._paths[q.doc] in ids]
+            if not mine:
+                continue
+            began = time.monotonic()
+            ranks = [_rank(client, q, ids[self._paths[q.doc]]) for q in mine]
+            spent = time.monotonic() - began
+            for most in (1, 5, 10):
+                name = f"asked of {said}: page among the first {most}"
+                self._row(name, spent, sum(rank <= most for rank in ranks), len(mine))
+
+    def _ask(self, client: Client, listed: Sequence[Document]) -> None:
+        """Some questions: what comes, in which order, and whether its citations hold."""
+        texts = [q.text for q in self._questions] or [
+            f"What is the total in {document.name}?" for document in listed
         ]
-        rows.append(_row("upload", time.monotonic() - began, len(files), len(files)))
+        asked = self._rng.sample(texts, min(_MOST_ASKED, len(texts)))
         began = time.monotonic()
-        before = _wait(client, jobs, until=kill_at)
-    server.kill()
-    rows.append(_row("killed, jobs done", time.monotonic() - began, before, len(jobs)))
-    rows.append(_row("ready again", server.start(), 1, 1))
-    with Client(server.url, timeout=120) as client:
-        began = time.monotonic()
-        _wait(client, jobs, until=1.0)
-        states = Counter(client.job(job).state for job in jobs)
-        rows.append(_row("jobs ended well", time.monotonic() - began, states["done"], len(jobs)))
-        skipped = sum(len((client.job(job).result or {}).get("skipped", ())) for job in jobs)
-        listed = list(_documents(client))
-        names = Counter(document.name for document in listed)
-        wanted = Counter(path.name for path in files)
-        there = sum((names & wanted).values())
-        rows.append(_row("documents there once", 0.0, there, len(files) - skipped))
-        rows.append(_row("documents twice", 0.0, sum((names - wanted).values()), 0))
-        began = time.monotonic()
-        found = sum(_finds(client, document) for document in listed)
-        rows.append(_row("found by its title", time.monotonic() - began, found, len(listed)))
-        began = time.monotonic()
-        asked = rng.sample(listed, min(10, len(listed)))
-        said = sum(_answers(client, document.name) for document in asked)
-        rows.append(_row("answers that hold", time.monotonic() - began, said, len(asked)))
-        gone = rng.choice(listed)
-        client.remove(gone.id, wait=60)
-        pages = client.status().pages
-    server.stop()
-    rows.append(_row("ready after a stop", server.start(), 1, 1))
-    with Client(server.url, timeout=120) as client:
-        left = [document.id for document in _documents(client)]
-        rows.append(_row("deleted stays deleted", 0.0, int(gone.id not in left), 1))
-        rows.append(_row("others stay", 0.0, len(left), len(listed) - 1))
-        rows.append(_row("pages as before the stop", 0.0, client.status().pages, pages))
-    return Benchmark("service", rows, {"files": len(files), "skipped": skipped, "kill_at": kill_at})
+        streams = [list(client.ask_stream(text)) for text in asked]
+        spent = time.monotonic() - began
+        kinds = [[event.kind for event in events] for events in streams]
+        in_order = sum(k[-1:] == ["answer"] and k[0] in ("hits", "answer") for k in kinds)
+        self._row("answers, hits first", spent, in_order, len(asked))
+        answers = [e.answer for events in streams for e in events if e.answer is not None]
+        citations = [c for a in answers for claim in a.claims for c in claim.citations]
+        holding = sum(not citation.problems for citation in citations)
+        self._row("citations that hold", 0.0, holding, len(citations))
 
 
-def _row(step: str, seconds: float, got: int, wanted: int) -> dict[str, Any]:
-    return {"step": step, "seconds": round(seconds, 1), "got": got, "of": wanted}
+class _Asker:
+    """Asks one question after the other, until its block ends."""
+
+    def __init__(self, server: ServedIndex, questions: Sequence[Question]) -> None:
+        self._server = server
+        self._texts = [q.text for q in questions[:100]] or [_ANY_QUESTION]
+        self._stop = threading.Event()
+        self._killed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="asker")
+        self.asked = 0
+        self.answered = 0
+
+    def __enter__(self) -> _Asker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def expect_the_end(self) -> None:
+        """From now on an answer that does not come is no failure."""
+        self._killed.set()
+
+    def _run(self) -> None:
+        number = 0
+        with self._server.client() as client:
+            while not self._stop.wait(_PAUSE):
+                number += 1
+                try:
+                    client.search(self._texts[number % len(self._texts)])
+                except ApiError as error:
+                    self.asked += error.status not in _REFUSED
+                except ServiceError:
+                    self.asked += not self._killed.is_set()
+                else:
+                    self.asked += 1
+                    self.answered += 1
 
 
 def _wait(client: Client, jobs: Sequence[str], *, until: float) -> int:
-    """Wait until this share of the jobs' pages is done; how many jobs have ended."""
+    """Wait until this share of the jobs is done; how many have ended."""
     while True:
         states = [client.job(job) for job in jobs]
         ended = sum(job.state in _ENDED for job in states)
-        current = [job.pages_done / job.pages_total for job in states if job.pages_total]
-        running = sum(share for share in current if share < 1)
-        if ended == len(jobs) or (until < 1 and (ended + min(running, 1)) / len(jobs) >= until):
+        if ended == len(jobs) or (until < 1 and _share(states) >= until):
             return ended
-        time.sleep(0.5)
+        time.sleep(0.1)
 
 
-def _documents(client: Client) -> Iterator[Any]:
+def _share(jobs: Sequence[JobOut]) -> float:
+    """How much of the jobs is done; one under way counts by its pages."""
+    done = 0.0
+    for job in jobs:
+        if job.state in _ENDED:
+            done += 1
+        elif job.pages_total:
+            done += min(1.0, job.pages_done / job.pages_total)
+    return done / len(jobs)
+
+
+def _documents(client: Client) -> Iterator[Document]:
     offset = 0
     while True:
         part = client.documents(offset, 100)
@@ -173,13 +253,15 @@ def _documents(client: Client) -> Iterator[Any]:
             return
 
 
-def _finds(client: Client, document: Any) -> bool:
-    """Whether a page of the document is found by words of its own, asked of this document."""
-    found = client.search(document.title or document.name, k=1, doc_id=document.id)
-    return bool(found.hits) and found.hits[0].doc_id == document.id
+def _rank(client: Client, question: Question, doc_id: int) -> float:
+    """The rank of the first page that answers, from 1; infinite if none was found."""
+    within = doc_id if question.scope == "doc" else None
+    for hit in client.search(question.text, 10, doc_id=within).hits:
+        if hit.doc_id == doc_id and hit.page in question.pages:
+            return hit.rank
+    return float("inf")
 
 
-def _answers(client: Client, name: str) -> bool:
-    """Whether an answer comes, and none of its citations has a problem."""
-    answer = client.ask(f"What is the total in {name}?")
-    return all(not c.problems for claim in answer.claims for c in claim.citations)
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from retrieval.errors import InputError, ServiceError
 from retrieval.types import Box, MetadataValue
+from serving.client_events import ApiError, AskEvent, EventLines, refusal
 from serving.http.schemas import (
     AnswerOut,
     CollectionOut,
@@ -34,16 +35,7 @@ from serving.http.schemas import (
 Model = TypeVar("Model", bound=BaseModel)
 _FINISHED = ("done", "failed", "cancelled")
 _LONGEST_WAIT = 60.0
-
-
-class ApiError(ServiceError):
-    """The server refused; ``code`` and ``status`` are those of its problem document."""
-
-    def __init__(self, status: int, code: str, message: str, retry_after: float | None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.retry_after = retry_after
+__all__ = ["ApiError", "AskEvent", "AsyncClient", "Client"]
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
@@ -54,14 +46,8 @@ def _checked(response: httpx.Response) -> httpx.Response:
         problem = response.json()
     except ValueError:
         problem = {}
-    said = f"{problem.get('detail', response.reason_phrase)} {problem.get('remedy', '')}".strip()
     after = response.headers.get("Retry-After")
-    raise ApiError(
-        response.status_code,
-        problem.get("code", "http"),
-        said,
-        None if after is None else float(after),
-    )
+    raise refusal({"retry_after": after, **problem}, response.status_code, response.reason_phrase)
 
 
 class _Calls:
@@ -86,6 +72,13 @@ class _Calls:
         return self._query(
             question=question, k=k, filter=filter, doc_id=doc_id, mode=mode, explain=explain
         )
+
+    def _picture(self, page_id: int, width: int, box: Box | None) -> tuple[str, dict[str, Any]]:
+        query = self._query(width=width)
+        if box is None:
+            return f"/v1/pages/{page_id}/image", query
+        query.update(zip(("x0", "y0", "x1", "y1"), box, strict=True))
+        return f"/v1/pages/{page_id}/crop", query
 
     def _form(self, metadata: Mapping[str, MetadataValue] | None) -> dict[str, str]:
         return self._query(metadata=json.dumps(dict(metadata or {})))
@@ -148,6 +141,30 @@ class Client(_Calls):
         body = self._query(question=question, filter=filter, doc_id=doc_id)
         return self._send(AnswerOut, "POST", "/v1/ask", json=body)
 
+    def ask_stream(
+        self, question: str, *, filter: str | None = None, doc_id: int | None = None
+    ) -> Iterator[AskEvent]:
+        """The hits, a model's words as they come, then the checked answer."""
+        body = self._query(question=question, filter=filter, doc_id=doc_id)
+        lines = EventLines()
+        try:
+            with self._http.stream("POST", "/v1/ask/stream", json=body) as response:
+                if not response.is_success:
+                    response.read()
+                for line in _checked(response).iter_lines():
+                    if (event := lines.event(line)) is not None:
+                        yield event
+        except httpx.TransportError as error:
+            raise _unreachable(self._http.base_url, error) from error
+
+    def ask_receipt(
+        self, question: str, *, filter: str | None = None, doc_id: int | None = None
+    ) -> dict[str, Any]:
+        """An answer as an evidence receipt, for `folioscope receipt verify`."""
+        body = self._query(question=question, filter=filter, doc_id=doc_id)
+        receipt: dict[str, Any] = self._response("POST", "/v1/ask/receipt", json=body).json()
+        return receipt
+
     def upload(
         self,
         files: Sequence[str | Path],
@@ -189,34 +206,40 @@ class Client(_Calls):
         job = self._send(JobOut, "DELETE", f"/v1/documents/{doc_id}", params=self._query())
         return self.job(job.id, wait=wait)
 
+    def reindex(
+        self, doc_id: int, metadata: Mapping[str, MetadataValue] | None = None, *, wait: float = 0
+    ) -> JobOut:
+        """Read a document anew, with other metadata if given."""
+        how: dict[str, Any] = {} if metadata is None else {"json": dict(metadata)}
+        path = f"/v1/documents/{doc_id}/reindex"
+        job = self._send(JobOut, "POST", path, params=self._query(), **how)
+        return self.job(job.id, wait=wait)
+
+    def cancel(self, job_id: str) -> JobOut:
+        """End a job; what it has committed stays."""
+        return self._send(JobOut, "POST", f"/v1/jobs/{job_id}/cancel")
+
     def page(self, page_id: int) -> PageOut:
         """A page's words and boxes."""
         return self._send(PageOut, "GET", f"/v1/pages/{page_id}", params=self._query())
 
     def page_image(self, page_id: int, *, width: int = 1000, box: Box | None = None) -> bytes:
         """The page, or the part of it in ``box`` (page fractions), as WebP."""
-        query = self._query(width=width)
-        if box is None:
-            return self._bytes(f"/v1/pages/{page_id}/image", query)
-        query.update(zip(("x0", "y0", "x1", "y1"), box, strict=True))
-        return self._bytes(f"/v1/pages/{page_id}/crop", query)
+        path, query = self._picture(page_id, width, box)
+        return self._response("GET", path, params=query).content
 
     def status(self) -> CollectionOut:
         """What the collection holds."""
         return self._send(CollectionOut, "GET", "/v1/status", params=self._query())
 
-    def _bytes(self, path: str, query: Mapping[str, Any]) -> bytes:
-        try:
-            return _checked(self._http.get(path, params=query)).content
-        except httpx.TransportError as error:
-            raise _unreachable(self._http.base_url, error) from error
-
     def _send(self, model: type[Model], method: str, path: str, **how: Any) -> Model:
+        return model.model_validate_json(self._response(method, path, **how).content)
+
+    def _response(self, method: str, path: str, **how: Any) -> httpx.Response:
         try:
-            response = self._http.request(method, path, **how)
+            return _checked(self._http.request(method, path, **how))
         except httpx.TransportError as error:
             raise _unreachable(self._http.base_url, error) from error
-        return model.model_validate_json(_checked(response).content)
 
 
 class AsyncClient(_Calls):
@@ -267,6 +290,31 @@ class AsyncClient(_Calls):
         body = self._query(question=question, filter=filter, doc_id=doc_id)
         return await self._send(AnswerOut, "POST", "/v1/ask", json=body)
 
+    async def ask_stream(
+        self, question: str, *, filter: str | None = None, doc_id: int | None = None
+    ) -> AsyncIterator[AskEvent]:
+        """The hits, a model's words as they come, then the checked answer."""
+        body = self._query(question=question, filter=filter, doc_id=doc_id)
+        lines = EventLines()
+        try:
+            async with self._http.stream("POST", "/v1/ask/stream", json=body) as response:
+                if not response.is_success:
+                    await response.aread()
+                async for line in _checked(response).aiter_lines():
+                    if (event := lines.event(line)) is not None:
+                        yield event
+        except httpx.TransportError as error:
+            raise _unreachable(self._http.base_url, error) from error
+
+    async def ask_receipt(
+        self, question: str, *, filter: str | None = None, doc_id: int | None = None
+    ) -> dict[str, Any]:
+        """An answer as an evidence receipt, for `folioscope receipt verify`."""
+        body = self._query(question=question, filter=filter, doc_id=doc_id)
+        response = await self._response("POST", "/v1/ask/receipt", json=body)
+        receipt: dict[str, Any] = response.json()
+        return receipt
+
     async def upload(
         self,
         files: Sequence[str | Path],
@@ -303,20 +351,44 @@ class AsyncClient(_Calls):
         job = await self._send(JobOut, "DELETE", f"/v1/documents/{doc_id}", params=self._query())
         return await self.job(job.id, wait=wait)
 
+    async def document(self, doc_id: int) -> Document:
+        """One document."""
+        return await self._send(Document, "GET", f"/v1/documents/{doc_id}", params=self._query())
+
+    async def reindex(
+        self, doc_id: int, metadata: Mapping[str, MetadataValue] | None = None, *, wait: float = 0
+    ) -> JobOut:
+        """Read a document anew, with other metadata if given."""
+        how: dict[str, Any] = {} if metadata is None else {"json": dict(metadata)}
+        path = f"/v1/documents/{doc_id}/reindex"
+        job = await self._send(JobOut, "POST", path, params=self._query(), **how)
+        return await self.job(job.id, wait=wait)
+
+    async def cancel(self, job_id: str) -> JobOut:
+        """End a job; what it has committed stays."""
+        return await self._send(JobOut, "POST", f"/v1/jobs/{job_id}/cancel")
+
     async def page(self, page_id: int) -> PageOut:
         """A page's words and boxes."""
         return await self._send(PageOut, "GET", f"/v1/pages/{page_id}", params=self._query())
+
+    async def page_image(self, page_id: int, *, width: int = 1000, box: Box | None = None) -> bytes:
+        """The page, or the part of it in ``box`` (page fractions), as WebP."""
+        path, query = self._picture(page_id, width, box)
+        return (await self._response("GET", path, params=query)).content
 
     async def status(self) -> CollectionOut:
         """What the collection holds."""
         return await self._send(CollectionOut, "GET", "/v1/status", params=self._query())
 
     async def _send(self, model: type[Model], method: str, path: str, **how: Any) -> Model:
+        return model.model_validate_json((await self._response(method, path, **how)).content)
+
+    async def _response(self, method: str, path: str, **how: Any) -> httpx.Response:
         try:
-            response = await self._http.request(method, path, **how)
+            return _checked(await self._http.request(method, path, **how))
         except httpx.TransportError as error:
             raise _unreachable(self._http.base_url, error) from error
-        return model.model_validate_json(_checked(response).content)
 
 
 def _open(path: Path) -> Any:

@@ -35,11 +35,13 @@ from serving.http.routes import answers, documents, pages, review, search, statu
 from serving.http.schemas import ProblemOut
 from serving.http.settings import ServerSettings, is_loopback
 from serving.http.state import RateLimit, ServerState
+from serving.http.tracing import Tracing, tell_response
 from serving.safety.gate import SafetyGate
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 _access = logging.getLogger("folioscope.access")
 _POLL_SECONDS = 1.0
+_PREFIX = "/v1"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -56,7 +58,7 @@ _DOCS = ("/docs", "/redoc")
 _LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 
 
-def make_state(settings: ServerSettings) -> ServerState:
+def make_state(settings: ServerSettings, tracing: Tracing | None = None) -> ServerState:
     """Everything a server needs, not yet started. Raises ``StorageError``."""
     database = Database(settings.state / "server.sqlite")
     jobs = Jobs(database)
@@ -80,6 +82,7 @@ def make_state(settings: ServerSettings) -> ServerState:
         metrics=metrics,
         rate=RateLimit(settings.requests_per_minute),
         auditor=auditor,
+        tracing=tracing,
     )
 
 
@@ -108,12 +111,13 @@ def _gate(state: ServerState) -> SafetyGate | None:
     )
 
 
-def create_app(settings: ServerSettings) -> FastAPI:
-    """The service. Indexes open when it starts (the lifespan), not here."""
+def create_app(settings: ServerSettings, *, tracing: Tracing | None = None) -> FastAPI:
+    """The service. Indexes open when it starts (the lifespan), not here. ``tracing`` is closed
+    when it ends."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        state = make_state(settings)
+        state = make_state(settings, tracing)
         app.state.server = state
         watcher: asyncio.Task[None] | None = None
         try:
@@ -138,11 +142,11 @@ def create_app(settings: ServerSettings) -> FastAPI:
     problems.install(app)
     rooms = (search, answers, documents, pages, review, status)
     for router in (room.router for room in rooms):
-        app.include_router(router, prefix="/v1")
+        app.include_router(router, prefix=_PREFIX)
     app.include_router(status.health)
     if WEB.is_dir():
         app.mount("/", StaticFiles(directory=WEB, html=True), name="web")
-    app.add_middleware(_Around)
+    app.add_middleware(_Around, tracing=tracing)
     app.add_middleware(_SizeLimit, most_bytes=settings.request_mb * 1_000_000)
     if settings.cors_origins:
         app.add_middleware(
@@ -178,16 +182,19 @@ def _close(state: ServerState) -> None:
     state.images.close()
     state.answers.close()
     state.pictures.close()
+    if state.tracing is not None:
+        state.tracing.close()
     if state.gate is not None and state.gate.queue is not None:
         state.gate.queue.close()
     state.database.close()
 
 
 class _Around:
-    """Request ids, security headers, the access log, request metrics."""
+    """Request ids, security headers, the access log, request metrics, the request's span."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, tracing: Tracing | None) -> None:
         self._app = app
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -210,10 +217,17 @@ class _Around:
             await send(message)
 
         try:
-            await self._app(scope, receive, wrapped)
+            if self._tracing is None:
+                await self._app(scope, receive, wrapped)
+            else:
+                with self._tracing.request(request.method, request.headers) as span:
+                    try:
+                        await self._app(scope, receive, wrapped)
+                    finally:
+                        tell_response(span, request.method, _route(scope), status_code)
         finally:
             spent = time.perf_counter() - began
-            route = getattr(scope.get("route"), "path", "other")
+            route = _route(scope)
             server: ServerState | None = getattr(request.app.state, "server", None)
             if server is not None:
                 server.metrics.requests.labels(route, request.method, status_code).inc()
@@ -230,6 +244,14 @@ class _Around:
                     "key": getattr(who, "key", ""),
                 },
             )
+
+
+def _route(scope: Scope) -> str:
+    """The route's pattern, so that ids do not make a name each."""
+    path: str = getattr(scope.get("route"), "path", "other")
+    # FastAPI names routes of an included router with or without its prefix, by version.
+    inside = scope["path"].startswith(f"{_PREFIX}/") and path.startswith("/")
+    return f"{_PREFIX}{path}" if inside and not path.startswith(_PREFIX) else path
 
 
 class _SizeLimit:

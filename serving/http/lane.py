@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 from serving.http.problems import Problem
@@ -45,7 +46,8 @@ class Lane:
         if self._inside >= self._most:
             raise self.full()
         self._inside += 1
-        future = self._pool.submit(self._timed, work)
+        # In the asker's context, so that a span made by the work belongs to its request.
+        future = self._pool.submit(copy_context().run, self._timed, work)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), seconds or self._seconds)
         except TimeoutError:

@@ -34,6 +34,13 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.answer_seconds = Histogram(
+            "folioscope_answer_stage_seconds",
+            "Time of an answer by stage: those of its search, read (checks included), total.",
+            ("collection", "stage"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.inside = Gauge(
             "folioscope_lane_requests",
             "Requests being worked on or waiting, by lane.",

@@ -11,6 +11,7 @@ import uvicorn
 
 from serving.http.app import create_app
 from serving.http.settings import ServerSettings
+from serving.http.tracing import open_tracing
 
 _EXTRA = ("request_id", "status", "milliseconds", "key")
 # Answers under way get this long when the server is asked to stop.
@@ -50,7 +51,7 @@ def run(settings: ServerSettings, *, json_logs: bool) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("folioscope").setLevel(logging.INFO)
     uvicorn.run(
-        create_app(settings),
+        create_app(settings, tracing=open_tracing()),
         host=settings.host,
         port=settings.port,
         log_config=None,

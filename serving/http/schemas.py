@@ -235,6 +235,7 @@ class CollectionOut(_Out):
     memory_bytes: int = Field(description="What the coarse vectors take in memory.")
     disk_bytes: int
     jobs_waiting: int
+    writable: bool = Field(description="Whether this key may add and remove documents here.")
     skipped: list[dict[str, str]]
 
 

@@ -22,6 +22,7 @@ from serving.http.metrics import Metrics
 from serving.http.pictures import Pictures
 from serving.http.problems import Problem
 from serving.http.settings import ServerSettings
+from serving.http.tracing import Tracing
 from serving.safety.gate import SafetyGate
 
 
@@ -66,6 +67,7 @@ class ServerState:
     rate: RateLimit
     auditor: RecallAuditor | None = None
     gate: SafetyGate | None = None
+    tracing: Tracing | None = None
 
 
 def server(request: Request) -> ServerState:

@@ -53,6 +53,9 @@ export function show(answer, open) {
     parts.push(h("ul", { class: "claims" }, ...answer.claims.map((claim) => h("li", {}, claim.text, ...cites(claim)))));
   } else {
     parts.push(h("p", { class: "claim" }, answer.text));
+    if (answer.status === "review" && !$("review-link").hidden) {
+      parts.push(h("p", { class: "verdict" }, h("a", { href: "#review" }, "See what waits for review")));
+    }
   }
   place.replaceChildren(...parts);
   place.hidden = false;

@@ -1,9 +1,10 @@
 // The library: what is indexed, adding and removing, and how jobs go.
 
 import * as api from "./api.js";
-import { bytes, flagBadges, h, plural, toast, $ } from "./dom.js";
+import { bytes, called, flagBadges, h, plural, toast, $ } from "./dom.js";
 
 const POLL = 700;
+const MANY = 12; // documents, from which on one may look for a name in their list
 let timer = null;
 let writable = true;
 let changed = () => {};
@@ -14,7 +15,7 @@ export function whenChanged(callback) { changed = callback; }
 export async function open() {
   const view = $("view-documents");
   view.replaceChildren(
-    dropZone(),
+    h("div", { id: "adding" }),
     h("section", { id: "jobs", class: "jobs", "aria-label": "Jobs", "aria-live": "polite" }),
     h("section", { id: "library", class: "library", "aria-label": "Documents in the index" }, h("p", { class: "status" }, "Loading…")),
   );
@@ -30,7 +31,7 @@ export function dropZone(compact = false) {
   const bar = h("progress", { max: "1", value: "0", hidden: true, "aria-label": "Upload" });
   const zone = h("div", { class: compact ? "drop compact" : "drop" },
     h("p", { class: "drop-title" }, "Drop files here"),
-    h("p", { class: "drop-note" }, "PDF, pictures and scans. They stay on this server."),
+    h("p", { class: "drop-note" }, "PDF, Office files, pictures, scans and recordings. They stay on this server."),
     h("p", {}, h("button", { type: "button", class: "primary", onclick: () => input.click() }, "Choose files"), input),
     h("label", { class: "quiet" }, "Metadata for all of them ", metadata),
     bar);
@@ -75,13 +76,18 @@ export async function list() {
   if (!library) return;
   try {
     const [status, found] = await Promise.all([api.get("/v1/status"), api.get("/v1/documents", { limit: 1000 })]);
-    const rows = found.documents.map(row);
+    allowChanges(status.writable);
+    const described = found.documents.some((item) => Object.keys(item.metadata).length);
+    const columns = ["Document", "Pages", "Size", described && "Metadata", writable && ""].filter((name) => name !== false);
+    const rows = found.documents.map((item) => row(item, described));
     const more = found.total > found.documents.length ? h("p", { class: "status" }, `The first ${found.documents.length} of ${found.total.toLocaleString()}.`) : null;
     library.replaceChildren(
-      h("h2", {}, `${plural(found.total, "document")}, ${plural(status.pages, "page")}`),
+      h("header", { class: "library-head" },
+        h("h2", {}, `${plural(found.total, "document")}, ${plural(status.pages, "page")}`),
+        rows.length > MANY ? finder(found.documents, rows) : null),
       found.total
         ? h("div", { class: "table-wrap" }, h("table", {},
-          h("thead", {}, h("tr", {}, ...["Document", "Pages", "Size", "Metadata", ""].map((name) => h("th", { scope: "col" }, name)))),
+          h("thead", {}, h("tr", {}, ...columns.map((name) => h("th", { scope: "col" }, name)))),
           h("tbody", {}, ...rows)))
         : h("p", { class: "status" }, "Nothing is indexed yet."),
       more ?? "",
@@ -92,7 +98,26 @@ export async function list() {
   }
 }
 
-function row(document_) {
+/** Adding and removing is offered where this key and this server allow it. */
+function allowChanges(allowed) {
+  writable = allowed;
+  const place = document.getElementById("adding");
+  if (!place) return;
+  place.hidden = !writable;
+  if (writable && !place.children.length) place.append(dropZone());
+}
+
+/** Shows the rows whose document has these letters in its name, title or metadata. */
+function finder(documents, rows) {
+  const words = documents.map((item) => `${item.name} ${item.title} ${Object.entries(item.metadata).flat().join(" ")}`.toLowerCase());
+  const box = h("input", {
+    type: "search", placeholder: "Find in this list", "aria-label": "Find in this list",
+    oninput: () => rows.forEach((item, i) => { item.hidden = !words[i].includes(box.value.trim().toLowerCase()); }),
+  });
+  return box;
+}
+
+function row(document_, described) {
   const metadata = Object.entries(document_.metadata).map(([name, value]) => h("span", { class: "tag" }, `${name}: ${value}`));
   const remove = h("button", {
     type: "button", class: "link danger", "aria-label": `Delete ${document_.name}`,
@@ -104,13 +129,13 @@ function row(document_) {
   }, "Delete");
   return h("tr", {},
     h("td", {}, h("div", { class: "name" },
-      h("strong", {}, document_.title || document_.name),
-      document_.title ? h("span", { class: "quiet" }, document_.name) : null,
+      h("strong", {}, called(document_)),
+      called(document_) !== document_.name ? h("span", { class: "quiet" }, document_.name) : null,
       ...flagBadges(document_.flags))),
     h("td", { class: "number" }, document_.pages.toLocaleString()),
     h("td", { class: "number" }, bytes(document_.bytes)),
-    h("td", {}, h("div", { class: "tags" }, ...metadata)),
-    h("td", {}, remove));
+    described ? h("td", {}, h("div", { class: "tags" }, ...metadata)) : null,
+    writable ? h("td", {}, remove) : null);
 }
 
 function skipped(items) {
@@ -148,7 +173,7 @@ function jobRow(job) {
   const bar = busy && h("progress", job.pages_total ? { max: job.pages_total, value: job.pages_done, "aria-label": what } : { "aria-label": what });
   const said = job.state === "running" && job.pages_total ? `${job.pages_done} of ${plural(job.pages_total, "page")}`
     : job.state === "done" ? summary(job) : job.result?.reason ?? STATES[job.state];
-  const cancel = busy && job.kind !== "remove" && h("button", {
+  const cancel = writable && busy && job.kind !== "remove" && h("button", {
     type: "button", class: "link",
     onclick: async () => { try { await api.act(`/v1/jobs/${job.id}/cancel`); poll(); } catch (error) { toast(error.message); } },
   }, "Cancel");

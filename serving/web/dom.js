@@ -41,6 +41,9 @@ export function bytes(count) {
   return "";
 }
 
+/** What a document is called: its title, unless that is a number that some program gave it. */
+export const called = (item) => (/\p{L}{3}/u.test(item.title) ? item.title : item.name);
+
 /** Flags of pages and documents in words; those not listed show as they are. */
 const FLAGS = {
   "partly-illegible": "partly illegible",
@@ -74,11 +77,11 @@ export function flagBadges(flags) {
 
 const ICONS = {
   heat: "M8 1.5c.6 2.6 3.9 4.1 3.9 7.6A3.9 3.9 0 0 1 8 13.2a3.9 3.9 0 0 1-3.9-4.1c0-1.6.9-2.6 1.6-3.6.3 1 .8 1.5 1.4 1.7C6.8 5 6.9 3.2 8 1.5Z",
-  key: "M10.2 1.8a4 4 0 1 0 1.2 6.2L15 8V6.2h-1.4V4.6h-1.9a4 4 0 0 0-1.5-2.8ZM7.6 5a.9.9 0 1 1 0 1.8.9.9 0 0 1 0-1.8Z",
+  key: "M4.6 4.2a3.8 3.8 0 1 0 3.5 5.3h1.7l1.2 1.3 1.2-1.3 1.2 1.3L15.4 8l-1.5-1.6H8.1a3.8 3.8 0 0 0-3.5-2.2Zm-1 2.6a1.2 1.2 0 1 1 0 2.4 1.2 1.2 0 0 1 0-2.4Z",
   theme: "M8 1.6a6.4 6.4 0 1 0 0 12.8V1.6Zm0-1a7.4 7.4 0 1 1 0 14.8A7.4 7.4 0 0 1 8 .6Z",
 };
 
 /** A small picture for a button; fonts differ in which symbols they have. */
 export function icon(name) {
-  return svg("svg", { viewBox: "0 0 16 16", width: 17, height: 17, fill: "currentColor", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
+  return svg("svg", { viewBox: "0 0 16 16", width: 17, height: 17, fill: "currentColor", "fill-rule": "evenodd", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
 }

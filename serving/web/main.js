@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import * as documents from "./documents.js";
-import { h, icon, plural, toast, $ } from "./dom.js";
+import { called, h, icon, plural, toast, $ } from "./dom.js";
 import * as review from "./review.js";
 import * as search from "./search.js";
 import * as viewer from "./viewer.js";
@@ -35,12 +35,12 @@ async function welcome() {
   }
   const chosen = $("doc").value;
   $("doc").replaceChildren(h("option", { value: "" }, "all documents"),
-    ...found.documents.map((item) => h("option", { value: item.id }, item.title || item.name)));
+    ...found.documents.map((item) => h("option", { value: item.id }, called(item))));
   $("doc").value = chosen;
-  place.hidden = $("hits").children.length > 0;
+  place.hidden = !search.idle();
   if (found.total) {
     const pages = found.documents.reduce((sum, item) => sum + item.pages, 0);
-    const examples = found.documents.slice(0, 6).map((item) => h("li", {}, item.title || item.name));
+    const examples = found.documents.slice(0, 6).map((item) => h("li", {}, called(item)));
     place.replaceChildren(
       h("h2", {}, "Ask, and see the page that answers"),
       h("p", {}, `${plural(found.total, "document")} with ${plural(pages, "page")}${found.total > 200 ? " and more" : ""} can be searched, among them:`),
@@ -99,7 +99,6 @@ $("key").addEventListener("click", askForKey);
 $("collection").addEventListener("change", () => { api.state.collection = $("collection").value; search.clear(); show(); });
 document.addEventListener("keydown", keyboard);
 window.addEventListener("hashchange", show);
-new MutationObserver(() => { $("welcome").hidden = $("hits").children.length > 0; }).observe($("hits"), { childList: true });
 api.state.unauthorised = askForKey;
 documents.whenChanged(() => {});
 $("theme").append(icon("theme"));

@@ -11,7 +11,7 @@ export function pageName(hit) {
 }
 
 /** The picture of a hit. Options: width (pixels asked for), heat, question, regions, active. */
-export function pageFigure(hit, { width, heat = false, question = "", regions = hit.regions, active = -1, label = "" }) {
+export function pageFigure(hit, { width, heat = false, question = "", regions = hit.regions, active = -1, label = "", marks = innerWidth < 640 ? 1.9 : 1 }) {
   const [w, height] = hit.size[0] > 0 ? hit.size : [595, 842];
   const figure = h("div", { class: "page loading", role: "img", "aria-label": label || `Page ${hit.page + 1} of ${hit.name}` });
   figure.style.aspectRatio = `${w} / ${height}`;
@@ -26,13 +26,12 @@ export function pageFigure(hit, { width, heat = false, question = "", regions = 
     picture(`/v1/pages/${hit.page_id}/heatmap`, { question }).then((url) => { overlay.src = url; }, () => overlay.remove());
     figure.append(overlay);
   }
-  figure.append(overlayOf(regions, w, height, active));
+  figure.append(overlayOf(regions, w, height, active, marks));
   return figure;
 }
 
-function overlayOf(regions, w, height, active) {
-  // Marks keep a readable size on a small screen: the picture is scaled, they should not be.
-  const unit = innerWidth < 640 ? 1.9 : 1;
+/** `unit` keeps marks readable where the page is small: the picture is scaled, they should not be. */
+function overlayOf(regions, w, height, active, unit) {
   const scale = 1000 / w;
   const root = svg("svg", { viewBox: `0 0 1000 ${Math.round(height * scale)}`, "aria-hidden": "true" });
   const tall = height * scale;
@@ -45,8 +44,10 @@ function overlayOf(regions, w, height, active) {
       x: x0 * 1000 - pad, y: y0 * tall - pad, rx: 5,
       width: (x1 - x0) * 1000 + 2 * pad, height: (y1 - y0) * tall + 2 * pad,
     }));
-    const left = Math.max(x0 * 1000 - pad - 26 * unit, 0);
-    const badge = svg("g", { class: "number", transform: `translate(${left} ${y0 * tall - pad}) scale(${unit})` });
+    // Beside the place or, where there is no room, above it: never on what it marks.
+    const left = x0 * 1000 - pad - 26 * unit;
+    const [x, y] = left >= 0 ? [left, y0 * tall - pad] : [0, Math.max(0, y0 * tall - pad - 24 * unit)];
+    const badge = svg("g", { class: "number", transform: `translate(${x} ${y}) scale(${unit})` });
     badge.append(svg("rect", { x: 0, y: 0, width: 22, height: 22, rx: 6 }));
     const text = svg("text", { x: 11, y: 16, "text-anchor": "middle" });
     text.textContent = String(i + 1);

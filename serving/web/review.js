@@ -43,7 +43,7 @@ async function place(item) {
   try { page = await api.get(`/v1/pages/${item.page_id}`); } catch { return null; }
   const regions = item.box ? [{ box: item.box, text: item.quote, score: 1 }] : [];
   const label = `Page ${page.page + 1} of ${page.name}, with the place that raised the case`;
-  return h("div", { class: "case-page" }, pageFigure({ ...page, regions }, { width: 640, active: 0, label }));
+  return h("div", { class: "case-page" }, pageFigure({ ...page, regions }, { width: 640, active: 0, label, marks: 2 }));
 }
 
 function card(item) {

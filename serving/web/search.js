@@ -2,8 +2,9 @@
 
 import * as answers from "./answers.js";
 import * as api from "./api.js";
-import { flagBadges, h, plural, toast, $ } from "./dom.js";
+import { called, flagBadges, h, plural, toast, $ } from "./dom.js";
 import { pageFigure, pageName } from "./page.js";
+import * as review from "./review.js";
 import * as viewer from "./viewer.js";
 
 let running = null;
@@ -34,9 +35,13 @@ function grow() {
   box.style.height = `${Math.min(box.scrollHeight + 2, 160)}px`;
 }
 
+/** Whether nothing was asked yet. */
+export function idle() { return running === null; }
+
 /** Forget what was found, as when the collection changes. */
 export function clear() {
   running?.abort();
+  running = null;
   hits = [];
   viewer.close();
   answers.clear();
@@ -55,6 +60,7 @@ async function search() {
   viewer.close();
   answers.clear();
   hits = [];
+  $("welcome").hidden = true;
   $("hits").replaceChildren(...Array.from({ length: 3 }, () => h("li", { class: "hit ghost", "aria-hidden": "true" })));
   $("status").textContent = "Searching…";
   const body = { question, k: Math.min(50, Math.max(5, Number($("k").value) || 10)) };
@@ -66,7 +72,7 @@ async function search() {
       if (mine !== running) return;
       if (event === "hits") showHits(data);
       else if (event === "token") { words += data.text; answers.drafting(words); }
-      else if (event === "answer") { noLongerSearching(); alsoCited(data); answers.show(data, openCitation); }
+      else if (event === "answer") showAnswer(data);
       else if (event === "problem") throw new api.ApiError(data, data.status);
     }
   } catch (error) {
@@ -84,6 +90,13 @@ function showHits(found) {
     : "Nothing found. Try other words, or a wider filter.";
   $("hits").replaceChildren(...hits.map(card));
   if (hits.length && matchMedia("(min-width: 1000px)").matches) viewer.show(hits, 0, question);
+}
+
+function showAnswer(answer) {
+  noLongerSearching();
+  alsoCited(answer);
+  answers.show(answer, openCitation);
+  if (answer.status === "review") review.badge();
 }
 
 /** An answer that the safety gate holds comes without hits: nothing more is on its way. */
@@ -119,8 +132,8 @@ function card(hit, index) {
     h("button", { type: "button", class: "thumb", onclick: open, "aria-label": `Open page ${hit.page + 1} of ${hit.name}` },
       pageFigure(hit, { width: 320, label: "" })),
     h("div", { class: "about" },
-      h("h3", {}, h("button", { type: "button", class: "link", onclick: open }, hit.title || hit.name)),
-      h("p", { class: "where" }, `${hit.title ? `${hit.name} · ` : ""}${pageName(hit)}`),
+      h("h3", {}, h("button", { type: "button", class: "link", onclick: open }, called(hit))),
+      h("p", { class: "where" }, `${called(hit) === hit.name ? "" : `${hit.name} · `}${pageName(hit)}`),
       h("p", { class: "snippet" }, hit.snippet),
       h("p", { class: "tags" }, h("span", { class: "score", title: scores(hit) }, hit.score.toFixed(2)),
         ...flagBadges(hit.flags), ...metadata)));

@@ -119,6 +119,8 @@ function focusOn(scroller, figure, region) {
   requestAnimationFrame(() => {
     const [x0, y0, x1, y1] = region.box;
     scroller.scrollTop = ((y0 + y1) / 2) * figure.offsetHeight - scroller.clientHeight / 2;
-    scroller.scrollLeft = ((x0 + x1) / 2) * figure.offsetWidth - scroller.clientWidth / 2;
+    const middle = ((x0 + x1) / 2) * figure.offsetWidth - scroller.clientWidth / 2;
+    // Of a place that is wider than the window its beginning, where one reads on.
+    scroller.scrollLeft = Math.min(middle, x0 * figure.offsetWidth - 40);
   });
 }

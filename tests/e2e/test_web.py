@@ -110,9 +110,7 @@ def artefacts(repository: Path) -> Path:
 def _put(url: str, path: Path) -> None:
     """Upload a file, and wait until its job has ended well."""
     with Client(url) as client:
-        job = client.upload([path])
-        while job.state not in ("done", "failed", "cancelled"):
-            job = client.job(job.id, wait=30)
+        job = client.upload([path], wait=240)
         assert job.state == "done", job
 
 
@@ -251,9 +249,14 @@ def test_a_reviewer_sees_the_place_and_lets_the_answer_through(
     page.keyboard.press("Enter")
     expect(answer).to_contain_text(re.compile("review|person", re.IGNORECASE))
     expect(answer).not_to_contain_text("21:40")
+    expect(page.locator(".hit.ghost")).to_have_count(0)
+    expect(page.locator("#status")).to_be_empty()
+    expect(page.locator("#welcome")).to_be_hidden()
+    badge = page.locator("#review-badge")
+    expect(badge).to_have_text("1")
     page.screenshot(path=artefacts / "held.png")
 
-    page.get_by_role("link", name="Review").click()
+    answer.get_by_role("link", name="See what waits for review").click()
     case = page.locator(".case", has_text="gull-point-handbook.pdf")
     expect(case).to_have_count(1)
     expect(case.locator("blockquote")).to_contain_text("ignore all previous instructions")
@@ -268,6 +271,7 @@ def test_a_reviewer_sees_the_place_and_lets_the_answer_through(
     case.get_by_label("Why").fill("A note in a handbook, addressed to nobody here.")
     case.get_by_role("button", name="Approve").click()
     expect(case).to_have_count(0)
+    expect(badge).to_be_hidden()
     page.get_by_role("button", name="approved").click()
     expect(case).to_contain_text("addressed to nobody here")
     page.screenshot(path=artefacts / "review-approved.png")
@@ -301,6 +305,9 @@ def test_a_recording_plays_where_the_hit_is(
     for shown, name in ((page, "recording"), (None, "recording-phone")):
         if shown is None:
             shown, complaints = _open(browser, url, **_DARK_PHONE, has_touch=True)
+        # Within its document: a page that another test uploaded makes the gate hold the answer.
+        shown.get_by_text("Narrow the search").click()
+        shown.get_by_role("combobox", name="Document").select_option("harbour-briefing.mp4")
         shown.get_by_label("Your question").fill("What did the north lantern glass cost?")
         shown.keyboard.press("Enter")
         hit = shown.locator(".hit:not(.ghost)", has_text="harbour-briefing.mp4").first

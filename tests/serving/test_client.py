@@ -31,6 +31,13 @@ def test_the_main_job_in_a_few_lines(
         assert len(client.page(hit.page_id).words) > 20
         answer = client.ask("What is the total of invoice FF-2025-0318?")
         assert "6,722.58" in answer.text and not answer.claims[0].citations[0].problems
+        events = list(client.ask_stream("What is the total of invoice FF-2025-0318?"))
+        assert [event.kind for event in events] == ["hits", "answer"]
+        assert events[0].hits is not None and events[0].hits.hits[0].page_id == hit.page_id
+        assert events[1].answer is not None and events[1].answer.text == answer.text
+        with pytest.raises(ApiError, match="no document 77"):
+            list(client.ask_stream("x", doc_id=77))
+        assert client.ask_receipt("What is the total of invoice FF-2025-0318?")["sha256"]
         crop = client.page_image(hit.page_id, box=hit.regions[0].box, width=200)
         assert Image.open(io.BytesIO(crop)).width == 200
         with pytest.raises(ApiError, match="no document 77") as refused:
@@ -43,6 +50,8 @@ def test_the_main_job_in_a_few_lines(
         async with AsyncClient(url) as client:
             both = await asyncio.gather(client.search("invoice"), client.status())
             assert both[0].hits[0].name == invoice.name and both[1].pages == 1
+            kinds = [event.kind async for event in client.ask_stream("invoice total")]
+            assert kinds[0] == "hits" and kinds[-1] == "answer"
             job = await client.remove(both[0].hits[0].doc_id, wait=60)
             assert job.state == "done" and (await client.documents()).total == 0
 

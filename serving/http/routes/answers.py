@@ -121,9 +121,28 @@ def _events(
     )
     for event in events:
         if event.kind == "answer":
-            for stage, said in event.data.safety.items():
-                server.metrics.verdicts.labels(stage, said["band"]).inc()
+            _note(server, collection.name, event.data)
         yield event
+
+
+def _note(server: ServerState, collection: str, answer: Answer) -> None:
+    """Metrics and spans of an answer."""
+    for stage, said in answer.safety.items():
+        server.metrics.verdicts.labels(stage, said["band"]).inc()
+    for stage, milliseconds in answer.timing_ms.items():
+        server.metrics.answer_seconds.labels(collection, stage).observe(milliseconds / 1000)
+    if server.tracing is not None:
+        bands = {f"safety.{stage}": str(said["band"]) for stage, said in answer.safety.items()}
+        server.tracing.stages(
+            "answer",
+            answer.timing_ms,
+            collection=collection,
+            status=answer.status,
+            verdict=answer.verdict,
+            model=answer.model,
+            generation=answer.index_generation,
+            **bands,
+        )
 
 
 def _whole(
@@ -154,7 +173,9 @@ def _sent(event: Event, collection: Collection) -> ServerSentEvent:
 
 
 def _problem(problem: Problem) -> ServerSentEvent:
-    said = {"status": problem.status, "code": problem.code}
+    said: dict[str, Any] = {"status": problem.status, "code": problem.code}
+    if (after := problem.headers.get("Retry-After")) is not None:
+        said["retry_after"] = int(after)
     return ServerSentEvent(
         event="problem", data={**said, "detail": problem.detail, "remedy": problem.remedy}
     )

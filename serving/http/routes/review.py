@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.errors import InputError
-from serving.http.auth import Principal
+from serving.http.auth import ANONYMOUS, Principal
 from serving.http.problems import Problem
 from serving.http.state import Reviewer, Server, ServerState, audit
 from serving.safety.queue import ReviewItem, ReviewQueue
@@ -122,7 +122,7 @@ async def _decide(
     queue = _queue(server)
     try:
         decided = await server.images.run(
-            lambda: queue.decide(case_id, decision, who=f"key {who.key}", note=body.note)
+            lambda: queue.decide(case_id, decision, who=_name(who), note=body.note)
         )
     except InputError as error:
         raise Problem(
@@ -130,6 +130,10 @@ async def _decide(
         ) from error
     audit(server, request, who, _collection(decided), case_id)
     return _out(server, who, decided)
+
+
+def _name(who: Principal) -> str:
+    return who.key if who is ANONYMOUS else f"key {who.key}"
 
 
 def _queue(server: ServerState) -> ReviewQueue:

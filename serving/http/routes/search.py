@@ -38,6 +38,16 @@ async def search(
     result = await while_connected(request, server.searches.run(lambda: ask(body.mode, body.k)))
     for stage, milliseconds in result.timing_ms.items():
         server.metrics.stage_seconds.labels(collection.name, stage).observe(milliseconds / 1000)
+    if server.tracing is not None:
+        server.tracing.stages(
+            "search",
+            result.timing_ms,
+            collection=collection.name,
+            mode=body.mode,
+            k=body.k,
+            hits=len(result.hits),
+            generation=result.index_generation,
+        )
     if server.auditor is not None and body.mode == "two-stage" and body.k >= AUDITED:
         server.auditor.offer(collection.name, result, lambda: ask("exhaustive", AUDITED))
     return SearchResponse.of(result, collection.name)

@@ -26,7 +26,8 @@ async def list_collections(server: Server, who: Reader) -> list[str]:
 async def status(server: Server, who: Reader, collection: str | None = None) -> CollectionOut:
     """What a collection holds and what its index takes; counts are of what this key may see."""
     target = server.collections.get(who, collection)
-    whole = await server.searches.run(lambda: _status(server, target))
+    writable = who.may("write") and not server.settings.read_only
+    whole = await server.searches.run(lambda: _status(server, target, writable))
     if not who.pinned:
         return whole
     mine = target.documents(who).values()
@@ -64,7 +65,7 @@ async def metrics(server: Server, who: Admin) -> Response:
     return Response(server.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _status(server: ServerState, target: Collection) -> CollectionOut:
+def _status(server: ServerState, target: Collection, writable: bool) -> CollectionOut:
     found = target.index.status()
     return CollectionOut(
         name=target.name,
@@ -77,6 +78,7 @@ def _status(server: ServerState, target: Collection) -> CollectionOut:
         memory_bytes=found.coarse_memory_bytes,
         disk_bytes=found.disk_bytes,
         jobs_waiting=server.jobs.waiting(target.name),
+        writable=writable,
         skipped=[
             {"name": Path(item.source).name, "reason": public(item.reason)}
             for item in found.skipped
