@@ -15,15 +15,25 @@ pytest.importorskip("fastapi")
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_nothing_is_lost_when_the_server_is_killed(sample_documents: Path, tmp_path: Path) -> None:
+def test_nothing_is_lost_when_the_server_is_killed(
+    sample_documents: Path, repository: Path, tmp_path: Path
+) -> None:
     for name in ("invoice-ff-2025-0318.pdf", "tarnfield-annual-report-2024.pdf"):
         shutil.copy(sample_documents / name, tmp_path)
-    found = measure_service(tmp_path, kill_at=0.05)
+    asked = repository / "data" / "questions.jsonl"
+    found = measure_service(tmp_path, asked, kill_at=0.05)
     steps = {row["step"]: (row["got"], row["of"]) for row in found.rows}
-    assert steps["documents there once"] == (2, 2) and steps["documents twice"] == (0, 0)
-    for step in ("jobs ended well", "ready after a stop", "deleted stays deleted", "others stay"):
+    assert steps["documents there"] == (2, 2) and steps["documents there twice"] == (0, 0)
+    for step in ("jobs done", "deleted", "deleted stays deleted", "others stay"):
         assert steps[step] == (1, 1), step
-    assert steps["pages as before the stop"][0] == steps["pages as before the stop"][1] > 0
+    for step in ("pages there", "documents searchable", "answers, hits first"):
+        assert steps[step][0] == steps[step][1] > 0, step
+    for step in ("citations that hold", "pages as before the stop"):
+        assert steps[step][0] == steps[step][1] > 0, step
+    answered, asked_meanwhile = steps["asked meanwhile, answered"]
+    assert answered == asked_meanwhile
+    assert steps["asked of all documents: page among the first 10"][0] > 0
+    assert steps["damages that verify finds"] == (0, 0)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
