@@ -34,6 +34,9 @@ from retrieval.types import FloatArray
 
 Offsets = NDArray[np.int64]
 
+# Pages that are looked at by their signs for each that is read, however many patches they have.
+_SIGNED_A_CANDIDATE = 4
+
 
 @dataclass(frozen=True, slots=True)
 class CandidateSettings:
@@ -46,9 +49,9 @@ class CandidateSettings:
     coarse_pool: int = 500
     bm25_pool: int = 1000
     documents: int = 200
-    best_documents: int = 100
+    best_documents: int = 50
     pages_of_best_documents: int = 1000
-    signed_patches: int = 250_000
+    signed_patches: int = 125_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,13 +240,14 @@ def _look_again(
 ) -> tuple[Offsets, dict[str, FloatArray]]:
     """The best of the pool, scored by the signs of all their patches instead.
 
-    As many as have ``signed_patches`` in all: the work is the same whatever a page's length.
+    As many as have ``signed_patches`` in all, so that the work is the same whatever a page's
+    length, but enough of them to have a choice.
     """
     page_ids = store.pages.page_ids
     ranked = order(fused, page_ids[pool], len(pool))
     patches = sum(one.lane.store.n_patches[pool[ranked]].astype(np.int64) for one in asked)
     enough = int(np.searchsorted(np.cumsum(patches), settings.signed_patches, side="right"))
-    kept = np.sort(ranked[: max(enough, settings.candidates)])
+    kept = np.sort(ranked[: max(enough, _SIGNED_A_CANDIDATE * settings.candidates)])
     looked = pool[kept]
     if not settings.signed_patches or len(kept) <= settings.candidates >= len(pool):
         return pool, late

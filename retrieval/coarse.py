@@ -35,6 +35,8 @@ Prior = Callable[[PageIds], FloatArray]
 _NEAREST_A_PAGE = 2
 _SCORED_A_PAGE = 5
 _FEWEST_ASKED = 500
+# Tokens of a question that are looked up, those of most weight; all of them score what is found.
+_MOST_TOKENS = 16
 # A filter that leaves at most so many vectors is scored without any search.
 _SCORE_ALL_UP_TO = 200_000
 
@@ -133,7 +135,8 @@ class CoarseIndex:
             # A small k searches no less deeply: its pages would be others than the first of a
             # large one.
             asked = max(k, _FEWEST_ASKED)
-            near, scores = self._near(query, weights, asked, pages)
+            heavy = np.sort(np.argsort(-weights, kind="stable")[:_MOST_TOKENS])
+            near, scores = self._near(query[heavy], weights[heavy], asked, pages)
             if prior is not None:
                 scores = scores + prior(self._pages[near])
             pages = np.sort(near[_best(near, scores, _SCORED_A_PAGE * asked)])
