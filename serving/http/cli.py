@@ -100,6 +100,14 @@ def serve(
 
 def mcp(
     index: Annotated[Path, typer.Option("-i", "--index", help="The index folder.")],
+    vlm: Annotated[
+        str | None, typer.Option(help="A model that answers: an endpoint's URL, or local:MODEL.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Its name, where the server has several.")] = "",
+    key: Annotated[
+        str, typer.Option(help="Its API key.", envvar="OPENAI_API_KEY", show_default=False)
+    ] = "none",
+    safety: Annotated[str, typer.Option(help="The safety gate: on, off, or a policy file.")] = "on",
 ) -> None:
     """Offer an index to an agent as tools (Model Context Protocol, over stdin and stdout).
 
@@ -114,7 +122,7 @@ def mcp(
             f"this needs the package '{error.name}', which is not installed; "
             "run `pip install 'folioscope[mcp]'`"
         ) from error
-    make_server(index).run("stdio")
+    make_server(index, vlm=vlm, model=model, key=key, safety=safety).run("stdio")
 
 
 @keys_app.command("create")
@@ -183,6 +191,35 @@ def revoke_key(
         print_json(_shown(key))
     else:
         console.print(f"revoked {key.id} ({key.name})", highlight=False)
+
+
+@keys_app.command("audit")
+def show_audit(
+    state: StateOption,
+    limit: Annotated[int, typer.Option(min=1, help="How many, from the newest.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """The audit log: which key asked for which change, and when; newest first."""
+    from datetime import UTC, datetime
+
+    from rich.table import Table
+
+    from serving.http.database import Database
+
+    entries = [
+        {**dict(row), "at": datetime.fromtimestamp(row["at"], UTC).isoformat("T", "seconds")}
+        for row in Database(state / "server.sqlite").rows(
+            "SELECT * FROM audit ORDER BY at DESC LIMIT ?", limit
+        )
+    ]
+    if as_json:
+        print_json(entries)
+        return
+    columns = ("at", "key", "action", "collection", "target", "request")
+    table = Table(*columns)
+    for entry in entries:
+        table.add_row(*(str(entry[column]) for column in columns))
+    console.print(table)
 
 
 def _keys(state: Path) -> Keys:

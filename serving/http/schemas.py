@@ -239,11 +239,19 @@ class CollectionOut(_Out):
     skipped: list[dict[str, str]]
 
 
+class Refused(_Out):
+    """A file of an upload that is not of a kind that is read."""
+
+    name: str
+    reason: str
+
+
 class Upload(_Out):
     """What became of an upload."""
 
     job: JobOut
     files: list[str]
+    refused: list[Refused] = []
 
 
 class ProblemOut(BaseModel):

@@ -46,7 +46,8 @@ export function dropZone(compact = false) {
     try { values = parseMetadata(metadata.value); } catch (error) { toast(error.message); return; }
     bar.hidden = false;
     try {
-      const { job } = await api.upload(files, values, (share) => { bar.value = share; });
+      const { job, refused } = await api.upload(files, values, (share) => { bar.value = share; });
+      refused.forEach((item) => toast(item.reason));
       toast(`${plural(job.files.length, "file")} received; indexing begins.`, "good");
       if (!document.getElementById("jobs")) location.hash = "#documents";
       else poll();

@@ -28,6 +28,8 @@ async def _session(index: Path) -> dict[str, Any]:
         seen = await client.call_tool("see_page", {**page, "question": "swifts"})
         said["picture"] = base64.b64decode(seen.content[0].data)
         said["wrong"] = await client.call_tool("read_page", {"page_id": 9999})
+        asked = {"question": "What is the total of invoice FF-2025-0318?"}
+        said["answer"] = (await client.call_tool("ask", asked)).structured_content
         said["documents"] = (await client.call_tool("list_documents", {})).structured_content
     return said
 
@@ -35,10 +37,13 @@ async def _session(index: Path) -> dict[str, Any]:
 @pytest.mark.slow
 def test_an_agent_searches_reads_and_sees(built: Path) -> None:
     said = asyncio.run(_session(built))
-    assert set(said["tools"]) == {"search", "read_page", "see_page", "list_documents"}
+    assert set(said["tools"]) == {"search", "read_page", "see_page", "ask", "list_documents"}
     assert said["hits"][0]["name"] == "counting-swifts-paper.pdf" and said["hits"][0]["regions"]
     assert "swift" in said["page"]["text"].lower()
     assert Image.open(io.BytesIO(said["picture"])).width > 500
     assert said["wrong"].is_error and "9999" in said["wrong"].content[0].text
+    assert said["answer"]["status"] == "answered" and "6,722.58" in said["answer"]["text"]
+    (citation,) = said["answer"]["claims"][0]["citations"]
+    assert citation["name"] == "invoice-ff-2025-0318.pdf" and not citation["problems"]
     assert said["documents"]["total"] == 2
     assert "/" not in said["hits"][0]["name"]

@@ -14,11 +14,13 @@ from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import TypeAdapter, ValidationError
 
+from indexing.inspection import sniff
+from retrieval.errors import InputError
 from serving.http.auth import Principal
 from serving.http.collections import Collection, pinned
 from serving.http.jobs import FINISHED, Job
 from serving.http.problems import Problem, public
-from serving.http.schemas import Document, Documents, Id, JobOut, Metadata, Upload
+from serving.http.schemas import Document, Documents, Id, JobOut, Metadata, Refused, Upload
 from serving.http.state import Reader, Server, ServerState, Writer, audit, writable
 
 router = APIRouter(tags=["documents"])
@@ -56,7 +58,8 @@ async def upload_documents(
     ] = "{}",
     collection: Annotated[str | None, Form(max_length=64)] = None,
 ) -> Upload:
-    """Upload files; they are searchable when the job is done."""
+    """Upload files; they are searchable when the job is done. Files of a kind that is not read are
+    refused, and cost only themselves."""
     writable(server)
     target = server.collections.get(who, collection)
     _room(server, target)
@@ -69,15 +72,26 @@ async def upload_documents(
         )
     meta = pinned(_parse_metadata(metadata), who)
     add: list[dict[str, Any]] = []
+    refused: list[Refused] = []
     for file in files:
         name = file.filename or "document"
         stored = await target.uploads.store(_chunks(file), name, _owner(who))
-        add.append({"path": str(stored), "metadata": meta})
+        try:
+            await asyncio.to_thread(sniff, stored)
+        except InputError as error:
+            target.uploads.discard(stored)
+            refused.append(Refused(name=stored.name, reason=public(str(error))))
+        else:
+            add.append({"path": str(stored), "metadata": meta})
+    if not add:
+        raise Problem(
+            415, "unknown-kind", " ".join(r.reason for r in refused)[:1000], "Send documents."
+        )
     job = server.jobs.put(target.name, "add", who.key, {"add": add, "remove": []})
     _wake(target)
     names = [Path(item["path"]).name for item in add]
     audit(server, request, who, target.name, ", ".join(names)[:500])
-    return Upload(job=job_out(job), files=names)
+    return Upload(job=job_out(job), files=names, refused=refused)
 
 
 @router.get("/documents/{doc_id}")

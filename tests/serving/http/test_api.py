@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from typer.testing import CliRunner
 
+from folioscope import app as command
 from serving.http.app import create_app
 from serving.http.settings import ServerSettings
 
@@ -118,10 +121,14 @@ def test_an_upload_is_searchable_and_its_removal_too(
         files=[
             ("files", ("../../Kassenbon Ä.jpg", receipt, "image/jpeg")),
             ("files", ("broken.pdf", b"%PDF-1.7 no", "application/pdf")),
+            ("files", ("setup.pdf", b"MZ\x90\x00" + b"x" * 100, "application/pdf")),
         ],
         data={"metadata": '{"year": 2025}'},
     )
     assert response.status_code == 202, response.text
+    (refused,) = response.json()["refused"]
+    assert refused["name"] == "setup.pdf" and "a program" in refused["reason"]
+    assert "/" not in refused["reason"] and not list(settings.state.rglob("setup.pdf"))
     job = wait(response.json()["job"]["id"])
     assert job["state"] == "done" and job["result"]["documents_added"] == 1
     assert [item["name"] for item in job["result"]["skipped"]] == ["broken.pdf"]
@@ -133,6 +140,12 @@ def test_an_upload_is_searchable_and_its_removal_too(
     assert len(stored) == 1
 
     assert wait(client.delete(f"/v1/documents/{hit['doc_id']}").json()["id"])["state"] == "done"
+    log = CliRunner().invoke(
+        command, ["keys", "audit", "--state", str(settings.state), "--json"], catch_exceptions=False
+    )
+    newest, oldest = json.loads(log.stdout)
+    assert newest["action"].startswith("DELETE") and newest["target"] == str(hit["doc_id"])
+    assert oldest["key"] == "anonymous" and "Kassenbon" in oldest["target"]
     assert client.get(f"/v1/documents/{hit['doc_id']}").status_code == 404
     assert not list((settings.state / "uploads").rglob("*.jpg"))
 
@@ -151,6 +164,7 @@ def test_reindexing_changes_metadata(client: TestClient, wait: Wait) -> None:
     [
         ([("files", ("a.pdf", b"", "application/pdf"))], {}, 422, "empty-file"),
         ([("files", ("a.pdf", b"x", "application/pdf"))], {"metadata": "[1]"}, 422, "bad-metadata"),
+        ([("files", ("a.pdf", b"MZ" + b"x" * 99, "application/pdf"))], {}, 415, "unknown-kind"),
         ([("files", ("a.pdf", b"x" * 1_000_001, "application/pdf"))], {}, 413, "file-too-large"),
         ([("files", ("a.pdf", b"x" * 2_500_000, "application/pdf"))], {}, 413, "request-too-large"),
     ],

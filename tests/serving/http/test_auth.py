@@ -14,10 +14,15 @@ from typer.testing import CliRunner
 from folioscope import app as command
 from indexing.index import Index
 from serving.http.app import create_app
-from serving.http.auth import Keys
+from serving.http.auth import SCOPES, Keys, Principal
 from serving.http.database import Database
 from serving.http.problems import Problem
+from serving.http.routes.review import origin_of
 from serving.http.settings import ServerSettings
+from serving.http.state import ServerState
+from serving.safety.queue import ReviewCase
+
+A = {"tenant": "a"}
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +131,63 @@ def test_a_tenant_cannot_reach_anothers_pages_by_any_route(shared: Shared) -> No
     assert client.get("/v1/review", headers=mine).json()["code"] == "scope-missing"
     status = client.get("/v1/status", headers=mine).json()
     assert status["documents"] == 1
+
+
+# A request to every route that names something of another tenant, by what the route calls it.
+_FOREIGN = {
+    "query": {"question": "total", "x0": 0, "y0": 0, "x1": 1, "y1": 1, "state": "all"},
+    "/v1/review/{case_id}/approve": {"note": "x"},
+    "/v1/review/{case_id}/reject": {"note": "x"},
+}
+_SECRETS = ("6,722", "invoice", "Ferrous")
+
+
+def test_no_route_of_the_api_tells_a_tenant_of_another(shared: Shared) -> None:
+    """Every route that the API describes, so that a new one cannot be forgotten."""
+    client, _ = shared
+    state: ServerState = client.app.state.server  # type: ignore[attr-defined]
+    assert state.gate is not None and state.gate.queue is not None
+    mine = {"Authorization": f"Bearer {state.keys.create('t', list(SCOPES[:3]), ['one'], A)[1]}"}
+    theirs = Principal("theirs", frozenset(SCOPES), frozenset(), {"tenant": "b"})
+    index = state.collections.get(theirs, "one").index
+    (doc_id,) = index.documents_where({"tenant": "b"})
+    row = index.document(doc_id)
+    job = state.jobs.put("one", "add", theirs.key, {"add": [{"path": row.source}], "remove": []})
+    state.jobs.finish(job.id, "failed", {"reason": row.source})
+    case = state.gate.queue.submit(
+        ReviewCase(
+            fingerprint="f",
+            stage="fast",
+            place="question",
+            category="injection",
+            question="invoice",
+            quote="invoice",
+            reasons=(),
+            scores={},
+            policy="p",
+            origin=origin_of("one", theirs),
+        )
+    )
+    ids = {"doc_id": doc_id, "page_id": index.page_id(doc_id, 0), "number": 0}
+    ids |= {"job_id": job.id, "case_id": case.id}
+    tried = 0
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        for method in methods:
+            named = [name for name in ids if f"{{{name}}}" in path]
+            how: dict[str, Any] = {"headers": mine, "params": _FOREIGN["query"]}
+            if path.startswith(("/v1/ask", "/v1/search")):
+                how["json"] = {"question": "total of FF-2025-0318", "doc_id": doc_id}
+            elif method == "post" and path != "/v1/documents":
+                how["json"] = _FOREIGN.get(path, {})
+            response = client.request(method, path.format(**ids), **how)
+            assert response.status_code < 500, (method, path)
+            if named or "doc_id" in how.get("json", {}):
+                told = "no-such" in response.text
+                assert response.status_code == 404 or told, (method, path, response.text)
+            assert not [word for word in _SECRETS if word in response.text], (method, path)
+            tried += bool(named)
+    assert tried >= 14
+    assert state.gate.queue.get(case.id).state == "waiting"
 
 
 @pytest.mark.slow

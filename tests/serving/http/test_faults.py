@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +29,32 @@ def _finished(client: httpx.Client, job_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_server_killed_while_indexing_goes_on_after_its_restart(
+def test_a_server_killed_while_it_indexes_and_answers_goes_on_after_its_restart(
     start: Start, tmp_path: Path, sample_documents: Path
 ) -> None:
     client = start(tmp_path / "index")
     names = sorted(path.name for path in sample_documents.iterdir())
     files = [("files", (name, (sample_documents / name).read_bytes())) for name in names]
     job_id = client.post("/v1/documents", files=files).json()["job"]["id"]
+    asked: list[int] = []
+
+    def ask() -> None:
+        body = {"question": "Tarnfield revenue 2024"}
+        with (
+            httpx.Client(base_url=client.base_url, timeout=60) as other,
+            suppress(httpx.TransportError),
+        ):
+            while True:
+                asked.append(other.post("/v1/search", json=body).status_code)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
     while client.get(f"/v1/jobs/{job_id}").json()["pages_done"] < 3:
         pass
     os.kill(client.process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
     client.process.wait()  # type: ignore[attr-defined]
+    asker.join()
+    assert set(asked) == {200}
 
     again = start(tmp_path / "index")
     job = _finished(again, job_id)
