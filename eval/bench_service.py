@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ _ENDED = ("done", "failed", "cancelled")
 _REFUSED = (429, 503)
 # Between two questions of the one who asks while documents are indexed, in seconds.
 _PAUSE = 0.25
+_LOOK = 0.3
 _MOST_ASKED = 20
 _ANY_QUESTION = "What is this document about?"
 
@@ -125,7 +126,7 @@ class _Run:
                 asker.expect_the_end()
                 self._server.kill()
         self._row("jobs done when it was killed", time.monotonic() - began, done, len(jobs))
-        self._row("asked meanwhile, answered", 0.0, asker.answered, asker.asked)
+        self._row("asked before the kill, answered", 0.0, asker.answered, asker.asked)
         return jobs
 
     def _all_there(self, jobs: Sequence[str]) -> tuple[int, list[Document]]:
@@ -138,7 +139,7 @@ class _Run:
             listed = list(_documents(client))
             pages = client.status().pages
         self._row("jobs done", seconds, sum(j.state == "done" for j in ended), len(jobs))
-        self._row("asked meanwhile, answered", 0.0, asker.answered, asker.asked)
+        self._row("asked after it, answered", 0.0, asker.answered, asker.asked)
         skipped = sum(len((job.result or {}).get("skipped", ())) for job in ended)
         held = Counter(document.sha256 for document in listed)
         there = sum(sha in held for sha in self._files)
@@ -224,15 +225,18 @@ class _Asker:
 
 def _wait(client: Client, jobs: Sequence[str], *, until: float) -> int:
     """Wait until this share of the jobs is done; how many have ended."""
+    states: dict[str, JobOut] = {}
     while True:
-        states = [client.job(job) for job in jobs]
-        ended = sum(job.state in _ENDED for job in states)
-        if ended == len(jobs) or (until < 1 and _share(states) >= until):
+        # Those that ended stay so: asking for them again would only load the server.
+        for job in [job for job in jobs if job not in states or states[job].state not in _ENDED]:
+            states[job] = client.job(job)
+        ended = sum(job.state in _ENDED for job in states.values())
+        if ended == len(jobs) or (until < 1 and _share(states.values()) >= until):
             return ended
-        time.sleep(0.1)
+        time.sleep(_LOOK)
 
 
-def _share(jobs: Sequence[JobOut]) -> float:
+def _share(jobs: Collection[JobOut]) -> float:
     """How much of the jobs is done; one under way counts by its pages."""
     done = 0.0
     for job in jobs:

@@ -30,8 +30,8 @@ def test_nothing_is_lost_when_the_server_is_killed(
         assert steps[step][0] == steps[step][1] > 0, step
     for step in ("citations that hold", "pages as before the stop"):
         assert steps[step][0] == steps[step][1] > 0, step
-    answered, asked_meanwhile = steps["asked meanwhile, answered"]
-    assert answered == asked_meanwhile
+    for step in ("asked before the kill, answered", "asked after it, answered"):
+        assert steps[step][0] == steps[step][1], step
     assert steps["asked of all documents: page among the first 10"][0] > 0
     assert steps["damages that verify finds"] == (0, 0)
 
