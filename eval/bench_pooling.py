@@ -9,7 +9,6 @@ share of the ten best pages by exact MaxSim.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +116,7 @@ def _scores(
             exact[row, block] = maxsim(
                 query.vectors, query.weights, pages.codes, pages.starts, pages.scales
             )
-        # The scale of a page does not change the direction of its pooled vectors.
-        parts = [pages.codes[a:b].astype(np.float32) for a, b in pairwise(pages.starts)]
+        parts = [pages.vectors(i, store.manifest.dim) for i in range(len(boxes))]
         for one, encoded, scores in zip(made, asked, pooled[len(WAYS) :], strict=True):
             unit = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-6) for v in parts]
             scores[:, block] = encoded @ np.stack([one.of_page(v) for v in unit]).T

@@ -292,8 +292,7 @@ def _rescored(
     """Late interaction of every page with its vectors as ``kept`` has them, ``[n] float32``."""
     for i, page_id in enumerate(ids.tolist()):
         if page_id not in kept.pages:
-            codes = pages.codes[pages.starts[i] : pages.starts[i + 1]]
-            vectors = codes.astype(np.float32) * np.float32(pages.scales[i])
+            vectors = pages.vectors(i, query.vectors.shape[1])
             run = 0 if picture else TEXT_RUN
             kept.pages[page_id] = kept.setting.compress(vectors, run)
     found = [kept.pages[page_id] for page_id in ids.tolist()]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from indexing.index import Index
 from retrieval.candidates import LexicalEvidence, Offsets
 from retrieval.compression import MOST_POOLED, Compression
 from retrieval.errors import InputError
-from retrieval.maxsim import as_floats
 from retrieval.passages import best_passage
 from retrieval.ranking import LATE, Lanes
 from retrieval.search import SearchSettings
@@ -256,10 +254,7 @@ def _pooled(vectors: FloatArray, factors: Sequence[int], run: int) -> dict[int, 
 def _kept(index: Index, store: Store, offsets: Offsets) -> list[FloatArray]:
     """The pages' vectors as the index has them."""
     patches = store.fetch_patches(offsets)
-    return [
-        as_floats(patches.codes[a:b], store.manifest.dim) * scale
-        for (a, b), scale in zip(pairwise(patches.starts), patches.scales, strict=True)
-    ]
+    return [patches.vectors(i, store.manifest.dim) for i in range(len(offsets))]
 
 
 def _encoded(index: Index, store: Store, offsets: Offsets) -> list[FloatArray]:

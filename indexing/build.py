@@ -165,7 +165,7 @@ def add_sources(
             writer.clear_skip(source)
     before = frozenset(writer.documents)
     pooling = settings.pooling_of(writer.manifest)
-    kept = Compression.parse(writer.manifest.compression)
+    kept = Compression.of_manifest(writer.manifest.compression)
     lanes = {
         name: encoding_of(other, writer.manifest.lanes[name])
         for name, other in (others or {}).items()
@@ -209,7 +209,7 @@ def add_sources(
 def encoding_of(encoder: PageEncoder, record: LaneRecord) -> Encoding:
     """How a lane is written: as it was begun."""
     pooling = PoolSettings(**record.settings.get("pooling", {}))
-    return Encoding(encoder, pooling, Compression.parse(record.compression))
+    return Encoding(encoder, pooling, Compression.of_manifest(record.compression))
 
 
 def _commit(

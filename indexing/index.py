@@ -51,7 +51,7 @@ from retrieval.store import (
     VectorBatches,
 )
 from retrieval.store_lanes import check_lane_name
-from retrieval.store_schema import DocumentRow
+from retrieval.store_schema import DocumentRow, stored_compression
 from retrieval.types import FloatArray, Hit, MetadataValue, SearchResult
 
 __all__ = [
@@ -357,7 +357,7 @@ class Index:
             page_vectors=searcher.coarse.n_vectors,
             encoder=manifest.encoder_id,
             lanes={name: lane.encoder_id for name, lane in manifest.lanes.items()},
-            compression=manifest.compression,
+            compression=searcher.store.compression.name,
             coarse_kind=searcher.coarse.kind,
             coarse_memory_bytes=searcher.coarse_memory_bytes,
             disk_bytes=sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file()),
@@ -532,12 +532,13 @@ class Index:
         )
 
     def _compression(self) -> str:
-        """The name asked for, or the index's own where none is."""
-        if self._settings.compression is not None:
-            return Compression.parse(self._settings.compression).name
+        """What the manifest is to call it: the index's own unless another is asked for."""
+        asked = self._settings.compression
         if (self.path / MANIFEST_NAME).exists():
-            return read_manifest(self.path).compression
-        return DEFAULT
+            own = read_manifest(self.path).compression
+            if asked is None or stored_compression(own).is_called(asked):
+                return own
+        return Compression.parse(asked or DEFAULT).in_manifest
 
     def _coarse_builder(self, manifest: Manifest) -> CoarseBuilder:
         return coarse_builder(self._settings.coarse_of(manifest))

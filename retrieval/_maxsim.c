@@ -20,14 +20,16 @@
 
 #include "_maxsim_blocks.h"
 
-enum { KIND_INT8, KIND_UINT8, KIND_FLOAT16, KIND_FLOAT32, KIND_BITS };
+enum { KIND_INT8, KIND_UINT8, KIND_FLOAT16, KIND_FLOAT32, KIND_BITS, KIND_SCALED };
+
+#define FRACTION_BYTES 2 /* behind the codes of KIND_SCALED: a little-endian 65,536th */
 
 #define AHEAD 4 /* blocks of ROWS patches that are read before they are multiplied */
 
 typedef void (*FloatLoop)(const float *, const float *, Py_ssize_t, Py_ssize_t, int32_t, float *,
                           int32_t *);
-typedef void (*ByteLoop)(const int8_t *, const uint8_t *, Py_ssize_t, Py_ssize_t, int32_t,
-                         int32_t *, int32_t *);
+typedef void (*ByteLoop)(const int8_t *, const uint8_t *, const float *, const int32_t *,
+                         Py_ssize_t, Py_ssize_t, int32_t, float *, int32_t *);
 
 /* What a processor can do; a 16 or a byte loop may be absent. */
 typedef struct {
@@ -58,7 +60,8 @@ static int is_supported(const Level *level) {
         return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     if (!strcmp(level->name, "avx2"))
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+               __builtin_cpu_supports("f16c");
 #endif
     return !strcmp(level->name, "portable");
 }
@@ -77,12 +80,19 @@ typedef struct {
     const float *query;      /* [tokens][dim] */
     float *columns;          /* [lanes / W][4 float_pieces][W] */
     int8_t *rounded;         /* [lanes / W][4 byte_pieces][W][4] */
-    float *steps, *offsets;  /* [lanes]: similarity = step * (sum - offset) */
+    int32_t *from;           /* [lanes]: what the sum over a patch's bytes begins with */
+    float *steps, *offsets;  /* [lanes]: similarity = step * (scaled sum - offset) */
     float *one;              /* [4 float_pieces]: a patch */
     float *rows;             /* [AHEAD][float_pieces][ROWS][4] */
     uint8_t *byte_rows;      /* [AHEAD][byte_pieces][ROWS][PIECE] */
-    int32_t *held;           /* [lanes] */
+    float *fractions;        /* [AHEAD * ROWS]: what a patch's sum is multiplied by */
 } Job;
+
+static float fraction_of(const Job *job, Py_ssize_t row) {
+    if (job->kind != KIND_SCALED) return 1.0f;
+    const uint8_t *at = job->codes + row * job->row_bytes + job->dim;
+    return (float)(at[0] | at[1] << 8) / 65536.0f;
+}
 
 static void read_floats(const Job *job, Py_ssize_t row, float *out) {
     const uint8_t *codes = job->codes + row * job->row_bytes;
@@ -96,7 +106,11 @@ static void read_floats(const Job *job, Py_ssize_t row, float *out) {
             for (Py_ssize_t i = 0; i < here; i++) out[j + i] = (float)(2 * bits[i] - 1);
         }
         break;
-    default: job->level->bytes(codes, job->kind == KIND_INT8, out, job->dim);
+    default: job->level->bytes(codes, job->kind != KIND_UINT8, out, job->dim);
+    }
+    if (job->kind == KIND_SCALED) {
+        const float fraction = fraction_of(job, row);
+        for (Py_ssize_t j = 0; j < job->dim; j++) out[j] *= fraction;
     }
 }
 
@@ -110,7 +124,7 @@ static void place_floats(const Job *job, Py_ssize_t row, float *out) {
 /* The same as bytes: signed codes are moved up by 128, bits become 0 and 1. */
 static void place_bytes(const Job *job, Py_ssize_t row, uint8_t *out) {
     const uint8_t *codes = job->codes + row * job->row_bytes;
-    const uint8_t flip = job->kind == KIND_INT8 ? 0x80 : 0;
+    const uint8_t flip = job->kind == KIND_INT8 || job->kind == KIND_SCALED ? 0x80 : 0;
     for (Py_ssize_t p = 0; p < job->byte_pieces; p++, out += ROWS * PIECE) {
         if (job->kind == KIND_BITS) {
             memcpy(out, &SPREAD[codes[2 * p]], 8);
@@ -134,7 +148,6 @@ static void best_patches(const Job *job, Py_ssize_t first, Py_ssize_t last, floa
     const Level *level = job->level;
     for (Py_ssize_t lane = 0; lane < job->lanes; lane++) {
         best[lane] = -INFINITY;
-        job->held[lane] = INT32_MIN;
         arg[lane] = (int32_t)first;
     }
     for (Py_ssize_t at = first; at < last; at += AHEAD * ROWS) {
@@ -142,6 +155,7 @@ static void best_patches(const Job *job, Py_ssize_t first, Py_ssize_t last, floa
         const Py_ssize_t blocks = (left + ROWS - 1) / ROWS;
         for (Py_ssize_t r = 0; r < blocks * ROWS; r++) {
             const Py_ssize_t row = at + (r < left ? r : left - 1);
+            job->fractions[r] = fraction_of(job, row);
             if (job->as_bytes)
                 place_bytes(job, row,
                             job->byte_rows + r / ROWS * job->byte_pieces * ROWS * PIECE +
@@ -154,8 +168,9 @@ static void best_patches(const Job *job, Py_ssize_t first, Py_ssize_t last, floa
             const int is_wide = lane < job->wide;
             if (job->as_bytes)
                 (is_wide ? level->byte16 : level->byte8)(
-                    job->rounded + lane * PIECE * job->byte_pieces, job->byte_rows,
-                    job->byte_pieces, blocks, (int32_t)at, job->held + lane, arg + lane);
+                    job->rounded + lane * PIECE * job->byte_pieces, job->byte_rows, job->fractions,
+                    job->from + lane, job->byte_pieces, blocks, (int32_t)at, best + lane,
+                    arg + lane);
             else
                 (is_wide ? level->float16 : level->float8)(
                     job->columns + lane * 4 * job->float_pieces, job->rows, job->float_pieces,
@@ -166,7 +181,7 @@ static void best_patches(const Job *job, Py_ssize_t first, Py_ssize_t last, floa
     for (Py_ssize_t lane = 0; lane < job->lanes; lane++) {
         if (arg[lane] >= last) arg[lane] = (int32_t)last - 1;
         if (job->as_bytes)
-            best[lane] = job->steps[lane] * ((float)job->held[lane] - job->offsets[lane]);
+            best[lane] = job->steps[lane] * (best[lane] - job->offsets[lane]);
     }
 }
 
@@ -250,24 +265,27 @@ static void pack_query(Job *job) {
         }
         /* bits are 2 b - 1, signed codes c - 128: both from sums over unsigned ones */
         job->steps[t] = job->kind == KIND_BITS ? 2 * step : step;
-        job->offsets[t] = job->kind == KIND_BITS   ? 0.5f * (float)sum
-                          : job->kind == KIND_INT8 ? 128.0f * (float)sum
-                                                   : 0.0f;
+        job->offsets[t] = job->kind == KIND_BITS ? 0.5f * (float)sum : 0.0f;
+        if (job->kind == KIND_INT8 || job->kind == KIND_SCALED)
+            job->from[t] = (int32_t)(-128 * sum);
     }
 }
 
-static const int ITEM_BYTES[] = {1, 1, 2, 4, 1};
+static const int ITEM_BYTES[] = {1, 1, 2, 4, 1, 1};
 
 static int fits(const Py_buffer *query, const Py_buffer *weights, const Py_buffer *codes, int kind,
                 const Py_buffer *starts, const Py_buffer *out) {
-    if (kind < KIND_INT8 || kind > KIND_BITS || query->ndim != 2 || query->itemsize != 4 ||
+    if (kind < KIND_INT8 || kind > KIND_SCALED || query->ndim != 2 || query->itemsize != 4 ||
         codes->ndim != 2 || codes->itemsize != ITEM_BYTES[kind] || weights->ndim != 1 ||
         weights->itemsize != 4 || weights->shape[0] != query->shape[0] || starts->ndim != 1 ||
         starts->itemsize != 8 || out->ndim != 1 || out->itemsize != 4 ||
         starts->shape[0] != out->shape[0] + 1)
         return 0;
     const Py_ssize_t dim = query->shape[1];
-    if (codes->shape[1] != (kind == KIND_BITS ? (dim + 7) / 8 : dim)) return 0;
+    if (codes->shape[1] != (kind == KIND_BITS     ? (dim + 7) / 8
+                            : kind == KIND_SCALED ? dim + FRACTION_BYTES
+                                                  : dim))
+        return 0;
     const int64_t *at = starts->buf;
     const Py_ssize_t pages = out->shape[0];
     if (at[0] < 0 || at[pages] > codes->shape[0] || codes->shape[0] > INT32_MAX - ROWS) return 0;
@@ -303,12 +321,13 @@ static PyObject *run(const Level *level, const Py_buffer *query, const Py_buffer
     job.one = PyMem_RawCalloc(floats + 1, sizeof *job.one);
     job.rows = PyMem_RawCalloc(job.as_bytes ? 1 : ahead * floats + 1, sizeof *job.rows);
     job.byte_rows = PyMem_RawCalloc(job.as_bytes ? ahead * bytes + 1 : 1, 1);
-    job.held = PyMem_RawCalloc(lanes + 1, sizeof *job.held);
+    job.from = PyMem_RawCalloc(lanes + 1, sizeof *job.from);
+    job.fractions = PyMem_RawCalloc(ahead, sizeof *job.fractions);
     float *best = PyMem_RawCalloc(blocks * lanes + 1, sizeof *best);
     int32_t *arg = PyMem_RawCalloc(blocks * lanes + 1, sizeof *arg);
     PyObject *result = NULL;
     if (job.columns && job.rounded && job.steps && job.offsets && job.one && job.rows && job.byte_rows &&
-        job.held && best && arg) {
+        job.from && job.fractions && best && arg) {
         Py_BEGIN_ALLOW_THREADS
         pack_query(&job);
         score_pages(&job, at, out->shape[0], weights->buf, stride, width, best, arg, out->buf);
@@ -324,7 +343,8 @@ static PyObject *run(const Level *level, const Py_buffer *query, const Py_buffer
     PyMem_RawFree(job.one);
     PyMem_RawFree(job.rows);
     PyMem_RawFree(job.byte_rows);
-    PyMem_RawFree(job.held);
+    PyMem_RawFree(job.from);
+    PyMem_RawFree(job.fractions);
     PyMem_RawFree(best);
     PyMem_RawFree(arg);
     return result;
@@ -375,7 +395,7 @@ static struct PyModuleDef definition = {
     NULL, NULL, NULL, NULL,
 };
 
-/* LEVELS names what this processor can do, best first. */
+/* LEVELS names what this processor can do, best first; KINDS counts the kinds of codes. */
 PyMODINIT_FUNC PyInit__maxsim(void) {
     for (int value = 0; value < 256; value++)
         for (int bit = 0; bit < 8; bit++)
@@ -392,7 +412,9 @@ PyMODINIT_FUNC PyInit__maxsim(void) {
         }
         Py_DECREF(name);
     }
-    if (PyModule_AddObjectRef(module, "LEVELS", names) < 0) goto failed;
+    if (PyModule_AddObjectRef(module, "LEVELS", names) < 0 ||
+        PyModule_AddIntConstant(module, "KINDS", KIND_SCALED + 1) < 0)
+        goto failed;
     Py_DECREF(names);
     return module;
 failed:

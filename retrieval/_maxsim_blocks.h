@@ -149,16 +149,20 @@ static inline int32_t four(const uint8_t *at) {
     return all;
 }
 
-/* query [pieces][4][W][4] signed, rows [blocks][pieces][ROWS][PIECE] unsigned.
- * MULTIPLY(sum, codes, query) adds products of four, RAISE(best, arg, sum, patch) keeps the
- * larger of best and sum and whose it is. */
-#define BYTE_LOOP(NAME, TARGET, REGISTER, W, LOAD, STORE, ZERO, ALL, RAISE, MULTIPLY)            \
-    TARGET static void NAME(const int8_t *query, const uint8_t *rows, Py_ssize_t pieces,         \
-                            Py_ssize_t blocks, int32_t at, int32_t *best, int32_t *arg) {        \
-        REGISTER most = LOAD((const void *)best), whose = LOAD((const void *)arg);               \
-        for (Py_ssize_t part = 0; part < blocks; part++) {                                       \
+/* query [pieces][4][W][4] signed, rows [blocks][pieces][ROWS][PIECE] unsigned, fractions
+ * [blocks][ROWS] what a patch's sum is multiplied by, from [W] what it begins with.
+ * MULTIPLY(sum, codes, query) adds products of four, RAISE(best, arg, sum, fraction, patch) keeps
+ * the larger of best and sum * fraction and whose it is. */
+#define BYTE_LOOP(NAME, TARGET, REGISTER, FLOATS, W, LOAD, STORE, LOADF, STOREF, ALL, RAISE, MULTIPLY) \
+    TARGET static void NAME(const int8_t *query, const uint8_t *rows, const float *fractions,    \
+                            const int32_t *from, Py_ssize_t pieces, Py_ssize_t blocks,           \
+                            int32_t at, float *best, int32_t *arg) {                             \
+        FLOATS most = LOADF(best);                                                               \
+        REGISTER whose = LOAD((const void *)arg);                                                \
+        const REGISTER begin = LOAD((const void *)from);                                         \
+        for (Py_ssize_t part = 0; part < blocks; part++, fractions += ROWS) {                    \
             REGISTER sum[ROWS];                                                                  \
-            _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++) sum[r] = ZERO();              \
+            _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++) sum[r] = begin;               \
             for (Py_ssize_t p = 0; p < pieces; p++, rows += ROWS * PIECE)                        \
                 _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++) {                            \
                     const REGISTER q = LOAD((const void *)(query + (p * 4 + j) * 4 * W));        \
@@ -166,32 +170,35 @@ static inline int32_t four(const uint8_t *at) {
                         sum[r] = MULTIPLY(sum[r], ALL(four(rows + r * PIECE + 4 * j)), q);       \
                 }                                                                                \
             _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++) {                             \
-                RAISE(most, whose, sum[r], ALL(at));                                             \
+                RAISE(most, whose, sum[r], fractions[r], ALL(at));                               \
                 at++;                                                                            \
             }                                                                                    \
         }                                                                                        \
-        STORE((void *)best, most);                                                               \
+        STOREF(best, most);                                                                      \
         STORE((void *)arg, whose);                                                               \
     }
 
-#define RAISE_AVX2(most, whose, sum, patch)                                   \
-    const __m256i more = _mm256_cmpgt_epi32(sum, most);                       \
-    most = _mm256_max_epi32(most, sum);                                       \
-    whose = _mm256_blendv_epi8(whose, patch, more)
-#define RAISE_8(most, whose, sum, patch)                                      \
-    whose = _mm256_mask_mov_epi32(whose, _mm256_cmpgt_epi32_mask(sum, most), patch); \
-    most = _mm256_max_epi32(most, sum)
-#define RAISE_16(most, whose, sum, patch)                                     \
-    whose = _mm512_mask_mov_epi32(whose, _mm512_cmpgt_epi32_mask(sum, most), patch); \
-    most = _mm512_max_epi32(most, sum)
+#define RAISE_AVX2(most, whose, sum, fraction, patch)                                            \
+    const __m256 here = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_set1_ps(fraction));        \
+    const __m256 more = _mm256_cmp_ps(here, most, _CMP_GT_OQ);                                   \
+    most = _mm256_max_ps(most, here);                                                            \
+    whose = _mm256_blendv_epi8(whose, patch, _mm256_castps_si256(more))
+#define RAISE_8(most, whose, sum, fraction, patch)                                               \
+    const __m256 here = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_set1_ps(fraction));        \
+    whose = _mm256_mask_mov_epi32(whose, _mm256_cmp_ps_mask(here, most, _CMP_GT_OQ), patch);     \
+    most = _mm256_max_ps(most, here)
+#define RAISE_16(most, whose, sum, fraction, patch)                                              \
+    const __m512 here = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(fraction));        \
+    whose = _mm512_mask_mov_epi32(whose, _mm512_cmp_ps_mask(here, most, _CMP_GT_OQ), patch);     \
+    most = _mm512_max_ps(most, here)
 /* The query has 7 bits here: two products of a full byte with 8 would not fit into 16. */
 #define MADDUBS(sum, codes, q) \
     _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, q), _mm256_set1_epi16(1)))
 
-BYTE_LOOP(byte8_avx2, AVX2, __m256i, 8, _mm256_loadu_si256, _mm256_storeu_si256,
-          _mm256_setzero_si256, _mm256_set1_epi32, RAISE_AVX2, MADDUBS)
-BYTE_LOOP(byte8_avx512, AVX512, __m256i, 8, _mm256_loadu_si256, _mm256_storeu_si256,
-          _mm256_setzero_si256, _mm256_set1_epi32, RAISE_8, _mm256_dpbusd_epi32)
-BYTE_LOOP(byte16_avx512, AVX512, __m512i, 16, _mm512_loadu_si512, _mm512_storeu_si512,
-          _mm512_setzero_si512, _mm512_set1_epi32, RAISE_16, _mm512_dpbusd_epi32)
+BYTE_LOOP(byte8_avx2, AVX2, __m256i, __m256, 8, _mm256_loadu_si256, _mm256_storeu_si256,
+          _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_epi32, RAISE_AVX2, MADDUBS)
+BYTE_LOOP(byte8_avx512, AVX512, __m256i, __m256, 8, _mm256_loadu_si256, _mm256_storeu_si256,
+          _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_epi32, RAISE_8, _mm256_dpbusd_epi32)
+BYTE_LOOP(byte16_avx512, AVX512, __m512i, __m512, 16, _mm512_loadu_si512, _mm512_storeu_si512,
+          _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_epi32, RAISE_16, _mm512_dpbusd_epi32)
 #endif

@@ -5,13 +5,17 @@ kind   bytes, 1,030 x 128    what is kept
 ====== ===================== ==================================================================
 fp32   527,360               everything
 fp16   263,680               11 bits of every component
-int8   131,840               8 bits, one scale a page. The default: ranking by these and by floats
-                             could not be told apart on real questions
+int8   133,900               8 bits, one scale a vector. The default: ranking by these and by
+                             floats could not be told apart on real questions
 binary 16,480                signs, one scale a page; the question keeps its floats
 ====== ===================== ==================================================================
 
-``+pool2`` to ``+pool5`` leave one vector for so many (``retrieval.token_pooling``). The setting's
-name (``int8``, ``binary+pool3``) is in the manifest and is fixed for an index's life.
+``+pool2`` to ``+pool5`` leave one vector for so many (``retrieval.token_pooling``). The setting
+(``int8``, ``binary+pool3``) is in the manifest and is fixed for an index's life.
+
+Until December 2026 ``int8`` had one scale a page: half again to twice the error. Such indexes have
+``int8-page`` here and are written and searched as they were begun. In a manifest they are called
+``int8``, as they always were, and what is ``int8`` now is called ``int8-patch``.
 """
 
 from __future__ import annotations
@@ -23,20 +27,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
-from retrieval.maxsim import PACKED
+from retrieval.maxsim import FRACTION, PACKED, SCALED, code_width, join_scaled
 from retrieval.token_pooling import TEXT_RUN, pool_tokens
 from retrieval.types import FloatArray
 
 LARGEST_CODE = 127
 MOST_POOLED = 5
 DEFAULT = "int8"
+_OLD = "int8-page"
 _DTYPES: dict[str, np.dtype[Any]] = {
     "fp32": np.dtype(np.float32),
     "fp16": np.dtype(np.float16),
-    "int8": np.dtype(np.int8),
+    "int8": SCALED,
     "binary": PACKED,
+    _OLD: np.dtype(np.int8),
 }
-KINDS = tuple(_DTYPES)
+KINDS = tuple(kind for kind in _DTYPES if kind != _OLD)
+# What manifests call a kind, where that is not its name.
+_IN_MANIFESTS = {"int8": "int8-patch", _OLD: "int8"}
 _OTHER_NAMES = {"float16": "fp16", "float32": "fp32"}
 
 
@@ -52,7 +60,8 @@ class CompressedPage:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """A setting: one of ``KINDS``, and how many vectors become one (1 to ``MOST_POOLED``)."""
+    """A setting: one of ``KINDS`` (or ``int8-page``, in an older index), and how many vectors
+    become one (1 to ``MOST_POOLED``)."""
 
     kind: str = DEFAULT
     factor: int = 1
@@ -72,10 +81,34 @@ class Compression:
             )
         return Compression(kind, factor)
 
+    @staticmethod
+    def of_manifest(name: str) -> Compression:
+        """The setting that a manifest calls ``name``. Raises ``InputError`` if there is none."""
+        kind, plus, pool = name.partition("+")
+        known = {_IN_MANIFESTS.get(kind, kind): kind for kind in _DTYPES}
+        if kind not in known:
+            raise InputError(f"unknown compression '{name}' in a manifest")
+        return Compression(known[kind], Compression.parse(f"{DEFAULT}{plus}{pool}").factor)
+
     @property
     def name(self) -> str:
         """What ``parse`` reads."""
-        return self.kind + (f"+pool{self.factor}" if self.factor > 1 else "")
+        return self.kind + self._pool
+
+    @property
+    def in_manifest(self) -> str:
+        """What ``of_manifest`` reads."""
+        return _IN_MANIFESTS.get(self.kind, self.kind) + self._pool
+
+    def is_called(self, name: str) -> bool:
+        """Whether who asks for ``name`` means this; ``int8`` is also that of an older index."""
+        asked = Compression.parse(name)
+        kinds = ("int8", _OLD) if asked.kind == "int8" else (asked.kind,)
+        return self.kind in kinds and self.factor == asked.factor
+
+    @property
+    def _pool(self) -> str:
+        return f"+pool{self.factor}" if self.factor > 1 else ""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -84,7 +117,7 @@ class Compression:
 
     def width(self, dim: int) -> int:
         """Codes a vector of ``dim`` components takes."""
-        return (dim + 7) // 8 if self.kind == "binary" else dim
+        return code_width(self.dtype, dim)
 
     def bytes_a_page(self, patches: int, dim: int) -> int:
         """What a page's codes take when all is pooled at once; runs round up for each."""
@@ -103,6 +136,8 @@ class Compression:
         if not np.isfinite(vectors).all():
             raise ValueError("vectors to compress must be finite")
         if self.kind == "int8":
+            return CompressedPage(*quantise_patches(vectors), member_of)
+        if self.kind == _OLD:
             return CompressedPage(*quantise(vectors), member_of)
         if self.kind == "binary":
             return CompressedPage(*signs(vectors), member_of)
@@ -116,6 +151,37 @@ class Compression:
             return patches, stride
         left = -(-stride // self.factor) if stride == TEXT_RUN else max(1, stride // self.factor)
         return patches // stride * left, left
+
+
+def quantise_patches(vectors: FloatArray) -> tuple[NDArray[Any], float]:
+    """``SCALED`` patches ``[n, d + 2]`` and the page's scale.
+
+    Each vector has the whole range of a byte to itself. What its codes are multiplied by is chosen
+    so that its product with itself stays what it was: the patch that a question finds is one that
+    is near to it, and so the error lies across the question (as in RaBitQ, Gao and Long 2024). A
+    vector of zeros has the fraction 0.
+
+    Raises ``ValueError`` when a component is not finite.
+    """
+    vectors = np.asarray(vectors, np.float32)
+    if not np.isfinite(vectors).all():
+        raise ValueError("vectors to quantise must be finite")
+    peaks = np.abs(vectors).max(axis=1, initial=0.0, keepdims=True)
+    # A vector this small is one of zeros beside any other.
+    peaks[peaks < np.finfo(np.float32).tiny * LARGEST_CODE * FRACTION] = np.inf
+    unit = vectors / peaks
+    codes = np.rint(unit * LARGEST_CODE)
+    along = np.einsum("ij,ij->i", unit, codes)
+    factors = np.zeros(len(vectors), np.float64)
+    found = along > 0
+    squares = np.einsum("ij,ij->i", unit, unit)[found]
+    factors[found] = squares.astype(np.float64) / along[found] * peaks[found, 0]
+    largest = float(factors.max(initial=0.0))
+    if not largest:
+        return join_scaled(codes.astype(np.int8), np.zeros(len(codes), np.uint16)), 1.0
+    scale = np.float32(largest * FRACTION / (FRACTION - 1))
+    steps = np.clip(np.rint(factors / scale * FRACTION), 0, FRACTION - 1)
+    return join_scaled(codes.astype(np.int8), steps.astype(np.uint16)), float(scale)
 
 
 def quantise(vectors: FloatArray) -> tuple[NDArray[np.int8], float]:

@@ -27,13 +27,16 @@ from retrieval.types import FloatArray
 
 try:
     _maxsim: Any = import_module("retrieval._maxsim")
-    # A build in place from before this source was changed.
-    _maxsim = _maxsim if hasattr(_maxsim, "LEVELS") else None
 except ImportError:  # built without a C compiler
     _maxsim = None
 
 # Eight signs a byte, the first in the lowest bit: binary codes are ``[N, ceil(d / 8)]`` of this.
 PACKED: np.dtype[np.void] = np.dtype([("bits", np.uint8)])
+# Bytes with a scale a patch: ``[N, d + 2]`` of this, d signed codes, then what they are multiplied
+# by, 65,536ths in two bytes, the lower first. Codes times fraction are exact in float32.
+SCALED: np.dtype[np.void] = np.dtype([("scaled", np.int8)])
+FRACTION = 65536
+_FRACTION_BYTES = 2
 Codes = NDArray[Any]
 Starts = NDArray[np.int64]
 
@@ -46,7 +49,11 @@ _KINDS = {
     np.dtype(np.float16): 2,
     np.dtype(np.float32): 3,
     PACKED: 4,
+    SCALED: 5,
 }
+
+if getattr(_maxsim, "KINDS", 0) != len(_KINDS):  # built in place, of an older source
+    _maxsim = None
 
 
 def levels() -> tuple[str, ...]:
@@ -78,7 +85,8 @@ def maxsim(
         ``[q] float32``, non-negative share of each token in the sum.
     codes
         The patches of all pages, one page after another: ``[N, d]`` int8, float16 or float32,
-        or ``[N, ceil(d / 8)]`` of ``PACKED`` signs, a bit standing for 1 or -1.
+        ``[N, d + 2]`` of ``SCALED`` bytes, each patch with a fraction of the page's scale, or
+        ``[N, ceil(d / 8)]`` of ``PACKED`` signs, a bit standing for 1 or -1.
         (uint8 is read as its value, 0 to 255; FAISS's scalar codes come like this.)
     starts
         ``[k + 1] int64``: page i is ``codes[starts[i]:starts[i + 1]]``.
@@ -129,7 +137,7 @@ def windowed(
     elif level != "numpy" and codes.dtype in _KINDS:
         flat = np.ascontiguousarray(codes)
         kind = _KINDS[codes.dtype]
-        flat = flat.view(np.uint8) if codes.dtype == PACKED else flat
+        flat = flat.view(np.uint8) if codes.dtype in (PACKED, SCALED) else flat
         _maxsim.score(level, query, weights, flat, kind, starts, stride, width, scores)
     else:
         _score_numpy(query, weights, codes, starts, stride, width, scores)
@@ -139,7 +147,10 @@ def windowed(
 
 
 def as_floats(codes: Codes, dim: int) -> FloatArray:
-    """The numbers ``[n, dim] float32`` that codes stand for, before their scale."""
+    """The numbers ``[n, dim] float32`` that codes stand for, before their page's scale."""
+    if codes.dtype == SCALED:
+        numbers, fractions = split_scaled(codes)
+        return numbers * fractions[:, None]
     if codes.dtype != PACKED:
         return codes.astype(np.float32, copy=False)
     bits = np.ascontiguousarray(codes).view(np.uint8).reshape(codes.shape)
@@ -147,6 +158,28 @@ def as_floats(codes: Codes, dim: int) -> FloatArray:
     signs += signs
     signs -= 1
     return signs
+
+
+def code_width(dtype: np.dtype[Any], dim: int) -> int:
+    """Codes that a patch of ``dim`` components takes."""
+    if dtype == SCALED:
+        return dim + _FRACTION_BYTES
+    return (dim + 7) // 8 if dtype == PACKED else dim
+
+
+def split_scaled(codes: Codes) -> tuple[NDArray[np.int8], FloatArray]:
+    """The codes ``[n, d] int8`` and fractions ``[n] float32`` of ``SCALED`` patches."""
+    flat = np.ascontiguousarray(codes).view(np.uint8).reshape(codes.shape)
+    dim = codes.shape[1] - _FRACTION_BYTES
+    steps = np.ascontiguousarray(flat[:, dim:]).view("<u2").reshape(len(flat))
+    return flat[:, :dim].view(np.int8), steps.astype(np.float32) / np.float32(FRACTION)
+
+
+def join_scaled(numbers: NDArray[np.int8], steps: NDArray[np.uint16]) -> NDArray[Any]:
+    """``SCALED`` patches of codes ``[n, d]`` and fractions ``[n]`` in steps of 1 / 65,536."""
+    behind = np.ascontiguousarray(steps, "<u2").view(np.int8).reshape(len(numbers), _FRACTION_BYTES)
+    joined = np.concatenate((numbers, behind), axis=1)
+    return joined.view(SCALED).reshape(joined.shape)
 
 
 def similarities(query: FloatArray, codes: Codes, scale: float = 1.0) -> FloatArray:
@@ -161,7 +194,7 @@ def similarities(query: FloatArray, codes: Codes, scale: float = 1.0) -> FloatAr
 
 def _check(query: FloatArray, weights: FloatArray, codes: Codes, starts: Starts) -> None:
     """Refuse arrays that do not fit: the compiled kernel trusts them with memory."""
-    width = (query.shape[-1] + 7) // 8 if codes.dtype == PACKED else query.shape[-1]
+    width = code_width(codes.dtype, query.shape[-1])
     if query.ndim != 2 or codes.ndim != 2 or codes.shape[1] != width:
         raise ValueError(
             f"query {query.shape} and codes {codes.shape} must be [q, d] and [N, d] of one d"

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.maxsim import PACKED
+from retrieval.maxsim import FRACTION, PACKED, SCALED
 from retrieval.store_schema import RaggedPatches
 from retrieval.types import FloatArray, QueryEmbedding
 
@@ -155,8 +155,10 @@ class TorchScorer:
         torch = self._torch
         index, page_of = _blocks(lengths, stride)
         index, page_of = (torch.from_numpy(at).to(self.device) for at in (index, page_of))
-        numbers = self._numbers(rows, dim)
-        best = (numbers @ question.T)[index].amax(dim=1).float()
+        products = self._numbers(rows, dim) @ question.T
+        if rows.dtype == torch.int8 and rows.shape[1] > dim:
+            products = products.float() * self._fractions(rows, dim)
+        best = products[index].amax(dim=1).float()
         if window:
             best = _windows(best, page_of, window // stride, torch)
             return self._most(best @ shares, page_of, len(lengths))
@@ -173,17 +175,24 @@ class TorchScorer:
         """Codes ``[n, w]`` as the numbers ``[n, dim]`` they stand for, in the device's type."""
         torch = self._torch
         if rows.dtype != torch.uint8:
-            return rows.to(self._dtype)
+            return rows[:, :dim].to(self._dtype)
         place = torch.arange(8, device=self.device, dtype=torch.uint8)
         bits = (rows[:, :, None] >> place) & 1
         return (bits.flatten(1)[:, :dim].to(self._dtype) * 2) - 1
+
+    def _fractions(self, rows: Any, dim: int) -> Any:
+        """What the patches of ``SCALED`` rows are multiplied by, ``[n, 1] float32``."""
+        low, high = (rows[:, dim + i : dim + i + 1].view(self._torch.uint8) for i in (0, 1))
+        return (low.float() + high.float() * 256) / FRACTION
 
     def _rows(
         self, patches: RaggedPatches, pages: NDArray[np.intp], page_ids: NDArray[np.int64] | None
     ) -> Any:
         """The pages' codes on the device, one page after the other."""
         torch = self._torch
-        codes = patches.codes.view(np.uint8) if patches.codes.dtype == PACKED else patches.codes
+        codes = patches.codes
+        if codes.dtype in (PACKED, SCALED):
+            codes = codes.view(np.uint8 if codes.dtype == PACKED else np.int8)
         keys = [] if page_ids is None else [int(page_ids[page]) for page in pages]
         if not keys or not self._budget:
             spans = [codes[patches.starts[page] : patches.starts[page + 1]] for page in pages]

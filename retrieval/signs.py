@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import StorageError
-from retrieval.maxsim import PACKED
+from retrieval.maxsim import PACKED, SCALED, as_floats, split_scaled
 from retrieval.passages import best_passage
 from retrieval.types import FloatArray
 
@@ -44,6 +44,7 @@ def signs_of(codes: NDArray[Any]) -> NDArray[np.uint8]:
     """Eight signs a byte, the first in the lowest bit, ``[n, ceil(d / 8)]``; 0 counts as minus."""
     if codes.dtype == PACKED:
         return np.ascontiguousarray(codes).view(np.uint8).reshape(codes.shape)
+    codes = split_scaled(codes)[0] if codes.dtype == SCALED else codes
     return np.packbits(codes > 0, axis=1, bitorder="little")
 
 
@@ -58,7 +59,7 @@ def scale_of(codes: NDArray[Any], starts: NDArray[np.int64], scales: FloatArray)
     filled = counts > 0
     if codes.dtype == PACKED or not filled.any():
         return factors * scales
-    lengths = np.abs(codes.astype(np.float32)).sum(axis=1)
+    lengths = np.abs(as_floats(codes, codes.shape[1] - 2 * (codes.dtype == SCALED))).sum(axis=1)
     lengths *= np.repeat(scales, counts)
     inverse = 1 / np.maximum(lengths, 1e-3)
     factors[filled] = np.add.reduceat(inverse, starts[:-1][filled]) / counts[filled]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from retrieval.compression import Compression
 from retrieval.errors import StorageError
 from retrieval.lock import LOCK_NAME
 from retrieval.manifest import (
@@ -19,11 +20,12 @@ from retrieval.manifest import (
     write_manifest,
 )
 from retrieval.store_lance import COARSE, LANCE
+from retrieval.store_schema import stored_compression
 
 
 @dataclass(frozen=True, slots=True)
 class CreateSpec:
-    """What is fixed for the life of an index. ``compression`` is a name of ``Compression``.
+    """What is fixed for the life of an index. ``compression`` is a manifest's name of one.
 
     ``lanes`` are the encoders beside the first, by name; their own ``lanes`` are not read.
     """
@@ -31,7 +33,7 @@ class CreateSpec:
     encoder_id: str
     encoder_fingerprint: str
     dim: int
-    compression: str = "int8"
+    compression: str = Compression().in_manifest
     settings: Mapping[str, Any] = field(default_factory=dict)
     lanes: Mapping[str, CreateSpec] = field(default_factory=dict)
 
@@ -78,6 +80,8 @@ def check_same_encoder(root: Path, manifest: Manifest, create: CreateSpec) -> No
         for what in ("encoder_id", "encoder_fingerprint", "dim", "compression"):
             has, wanted = getattr(record, what), getattr(spec, what)
             if has != wanted:
+                if what == "compression":
+                    has, wanted = (stored_compression(name).name for name in (has, wanted))
                 raise StorageError(
                     f"the index {root} was built with {where}{what} {has}, not {wanted}; use the "
                     "encoder and settings it was built with, or build a new index in another "

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from retrieval.compression import Compression
 from retrieval.errors import InputError, StorageError
+from retrieval.maxsim import as_floats
 from retrieval.types import (
     DocumentInfo,
     FloatArray,
@@ -211,6 +212,11 @@ class RaggedPatches:
     starts: NDArray[np.int64]
     scales: FloatArray
 
+    def vectors(self, i: int, dim: int) -> FloatArray:
+        """What the codes of page i stand for, ``[n, dim] float32``."""
+        codes = self.codes[self.starts[i] : self.starts[i + 1]]
+        return as_floats(codes, dim) * np.float32(self.scales[i])
+
     def pick(self, i: int) -> RaggedPatches:
         """Page i alone."""
         codes = self.codes[self.starts[i] : self.starts[i + 1]]
@@ -233,7 +239,7 @@ class RaggedPatches:
 def stored_compression(name: str) -> Compression:
     """The setting that a manifest names. Raises ``StorageError`` if this version lacks it."""
     try:
-        return Compression.parse(name)
+        return Compression.of_manifest(name)
     except InputError as error:
         raise StorageError(
             f"the index was written with compression '{name}', which this Folioscope does not "

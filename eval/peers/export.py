@@ -187,8 +187,7 @@ def _stored(
 ) -> Iterator[tuple[int, FloatArray, str]]:
     patches = store.fetch_patches(offsets)
     for i, record in enumerate(store.fetch_boxes_and_words(offsets)):
-        codes = patches.codes[patches.starts[i] : patches.starts[i + 1]]
-        vectors = codes.astype(np.float32) * patches.scales[i]
+        vectors = patches.vectors(i, store.manifest.dim)
         yield int(offsets[i]), vectors, record.words.text()
 
 

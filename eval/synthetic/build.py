@@ -24,7 +24,7 @@ from eval.synthetic.pages import Collection, page_counts
 from eval.synthetic.statistics import Statistics
 from indexing.build import coarse_builder
 from indexing.pipeline import PoolSettings
-from retrieval.compression import quantise
+from retrieval.compression import Compression
 from retrieval.context import document_context
 from retrieval.errors import InputError
 from retrieval.pooling import pool_page
@@ -197,12 +197,12 @@ def _rows(number: int, pages: int, taken: int, vectors: int) -> list[PageRow]:
     rows = []
     for page in _collection.document(number, pages)[:taken]:
         content = _collection.content(page)
-        codes, scale = quantise(page.vectors)
+        kept = Compression().compress(page.vectors)
         rows.append(
             PageRow(
                 content=content,
-                codes=codes,
-                scale=scale,
+                codes=kept.codes,
+                scale=kept.scale,
                 patch_boxes=content.words.boxes,
                 page_vectors=pool_page(page.vectors, content.words.boxes, vectors),
                 bm25_text=content.words.text(),

@@ -19,7 +19,7 @@ from eval.synthetic.questions import MadeQuestion, PreparedEncoder
 from retrieval.candidates import LexicalEvidence, find_candidates
 from retrieval.coarse import CoarseIndex
 from retrieval.errors import StorageError
-from retrieval.maxsim import maxsim
+from retrieval.maxsim import as_floats, maxsim
 from retrieval.passages import best_passage
 from retrieval.ranking import LATE, order
 from retrieval.search import Searcher
@@ -125,7 +125,7 @@ def measure_recall(
     late = np.full((len(questions), n), -np.inf, np.float32)
     plain = np.full((len(questions), n), -np.inf, np.float32)
     for offsets, patches in store.scan_patches(_SCAN_PAGES):
-        rows = patches.codes.astype(np.float32)
+        rows = as_floats(patches.codes, store.manifest.dim)
         for i, q in enumerate(questions):
             page = (q.embedding.vectors, q.embedding.weights)
             late[i, offsets] = best_passage(*page, rows, patches.starts, patches.scales)

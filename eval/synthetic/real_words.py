@@ -63,7 +63,7 @@ def read_words(store: Store) -> Words:
                     f"page {record.page_id} of {store.root} has {len(codes)} patches and "
                     f"{len(texts)} words; statistics can be taken of the text encoder's indexes"
                 )
-            vectors.append(codes.astype(np.float32) * patches.scales[i])
+            vectors.append(patches.vectors(i, store.manifest.dim))
             word += [numbers.setdefault(text, len(numbers)) for text in texts]
             page += [int(offsets[i])] * len(texts)
             place += range(len(texts))

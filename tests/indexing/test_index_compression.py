@@ -31,7 +31,7 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_books(tmp_path_factory.mktemp("books"))
 
 
-@pytest.mark.parametrize("name", ["fp32", "fp16", "binary", "int8+pool3", "binary+pool2"])
+@pytest.mark.parametrize("name", ["fp32", "fp16", "binary", "int8", "int8+pool3", "binary+pool2"])
 def test_an_index_is_of_one_compression_all_its_life(
     tmp_path: Path, books: Path, name: str
 ) -> None:
@@ -57,6 +57,26 @@ def test_an_index_is_of_one_compression_all_its_life(
         assert again.verify() == []
         same = again.search("which bird hunts voles", mode="exhaustive").hits
         assert {found.page_id for found in same} < {found.page_id for found in exhaustive}
+
+
+def test_an_index_with_one_scale_a_page_goes_on_as_it_was_begun(
+    tmp_path: Path, books: Path
+) -> None:
+    create(tmp_path / "old", None).close()
+    manifest = read_manifest(tmp_path / "old")
+    write_manifest(tmp_path / "old", replace(manifest, compression="int8"))
+    index = create(tmp_path / "old", "int8")  # what it was called, and is
+    index.add([books])
+    assert index.status().compression == "int8-page"
+    new = create(tmp_path / "new", "int8")
+    new.add([books])
+    assert new.status().compression == "int8"
+    found, wanted = (one.search("which bird hunts voles").hits for one in (index, new))
+    np.testing.assert_allclose([h.score for h in found], [h.score for h in wanted], rtol=0.02)
+    index.compact()
+    assert index.verify() == []
+    with pytest.raises(StorageError, match="compression int8-page, not fp16"):
+        create(tmp_path / "old", "fp16")
 
 
 def test_repair_keeps_pages_of_every_kind(tmp_path: Path, books: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from indexing.pipeline import Ended, Event, PoolSettings, Started, encode, read_ahead, rows_of
 from retrieval.errors import EncoderError, FolioscopeError, InputError
+from retrieval.maxsim import SCALED, as_floats
 from retrieval.store import PageRow
 from retrieval.types import DocumentInfo, PageContent, PageEmbedding, PageWords
 from tests.retrieval.search_samples import TopicEncoder
@@ -175,9 +176,10 @@ def test_encoded_rows_keep_their_places_among_the_events(threads: int) -> None:
     assert [row.content.number for row in rows] == [*range(20), 0, *range(35)]
     for row in rows:
         (embedding,) = TopicEncoder().encode_pages([row.content])
-        np.testing.assert_allclose(row.codes * row.scale, embedding.vectors, atol=row.scale)
+        found = as_floats(row.codes, embedding.vectors.shape[1]) * row.scale
+        np.testing.assert_allclose(found, embedding.vectors, atol=row.scale)
         np.testing.assert_array_equal(row.patch_boxes, embedding.boxes)
-        assert row.codes.dtype == np.int8 and row.page_vectors.shape == (4, 16)
+        assert row.codes.dtype == SCALED and row.page_vectors.shape == (4, 16)
         assert row.content.image is None, "pictures must not wait in queues or reach the store"
         assert row.bm25_text == "heron otter badger curlew salmon"
 
@@ -185,7 +187,7 @@ def test_encoded_rows_keep_their_places_among_the_events(threads: int) -> None:
 def test_a_blank_page_becomes_an_empty_row() -> None:
     row = next(encode([page(0, "")], TopicEncoder(), POOLING, 1))
     assert isinstance(row, PageRow)
-    assert row.codes.shape == (0, 16) and row.page_vectors.shape == (0, 16)
+    assert row.codes.shape == (0, 18) and row.page_vectors.shape == (0, 16)
     assert row.bm25_text == ""
 
 

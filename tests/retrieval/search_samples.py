@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.coarse import CoarseIndex
-from retrieval.compression import quantise
+from retrieval.compression import Compression
 from retrieval.context import document_context
 from retrieval.encoders.base import Reads
 from retrieval.pooling import pool_page
@@ -106,11 +106,11 @@ def page_row(number: int, text: str) -> PageRow:
         number, f"p{number}", 612.0, 792.0, PageWords(words, boxes, line.astype(np.int32))
     )
     (embedding,) = TopicEncoder().encode_pages([content])
-    codes, scale = quantise(embedding.vectors)
+    kept = Compression().compress(embedding.vectors)
     return PageRow(
         content=content,
-        codes=codes,
-        scale=scale,
+        codes=kept.codes,
+        scale=kept.scale,
         patch_boxes=embedding.boxes,
         page_vectors=pool_page(embedding.vectors, embedding.boxes, 4),
         bm25_text=text,

@@ -13,8 +13,17 @@ from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
 
 DIM = 8
 LANE, LANE_DIM = "pixels", 4
-LANE_SPEC = CreateSpec(encoder_id="images", encoder_fingerprint="beef", dim=LANE_DIM)
-SPEC = CreateSpec(encoder_id="text", encoder_fingerprint="f00d", dim=DIM, lanes={LANE: LANE_SPEC})
+# "int8" in a manifest: one scale a page, as indexes had it first; codes are then plain bytes.
+LANE_SPEC = CreateSpec(
+    encoder_id="images", encoder_fingerprint="beef", dim=LANE_DIM, compression="int8"
+)
+SPEC = CreateSpec(
+    encoder_id="text",
+    encoder_fingerprint="f00d",
+    dim=DIM,
+    compression="int8",
+    lanes={LANE: LANE_SPEC},
+)
 
 
 def make_page(number: int, text: str, *, patches: int = 3, seed: int = 0) -> PageRow:

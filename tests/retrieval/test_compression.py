@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.compression import KINDS, Compression, dequantise, quantise
+from retrieval.compression import KINDS, Compression, dequantise, quantise, quantise_patches
 from retrieval.errors import InputError
-from retrieval.maxsim import similarities
+from retrieval.maxsim import as_floats, similarities
 from retrieval.token_pooling import pool_tokens
 
 
@@ -34,6 +34,51 @@ def test_similarities_of_unit_vectors_barely_move(seed: int, n: int) -> None:
     np.testing.assert_allclose(dequantise(codes, scale) @ query, vectors @ query, atol=0.02)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(0, 30), st.integers(1, 64), st.floats(-6, 6))
+def test_every_vector_has_a_range_of_its_own(seed: int, n: int, d: int, power: float) -> None:
+    """Short vectors beside long ones keep their eight bits, and each its square."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(n, d))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = (vectors * 10.0 ** (power - 2 * rng.random((n, 1)))).astype(np.float32)
+    codes, scale = quantise_patches(vectors)
+    assert codes.shape == (n, d + 2) and scale > 0
+    found = as_floats(codes, d).astype(np.float64) * scale
+    squares = (vectors.astype(np.float64) ** 2).sum(axis=1)
+    # A fraction is rounded to a step, of which the shortest vector has at least 80.
+    np.testing.assert_allclose((found * vectors).sum(axis=1), squares, rtol=0.01)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert (np.abs(found - vectors) <= lengths * 0.06 + 1e-30).all()
+
+
+def test_a_scale_a_patch_loses_less_than_one_a_page() -> None:
+    rng = np.random.default_rng(4)
+    vectors = rng.normal(size=(300, 128)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = vectors + 0.05 * rng.normal(size=vectors.shape).astype(np.float32)
+    exact = (near * vectors).sum(axis=1)
+
+    def error(kind: str) -> float:
+        page = Compression(kind).compress(vectors)
+        kept = as_floats(page.codes, 128) * np.float32(page.scale)
+        return float(np.std((near * kept).sum(axis=1) - exact))
+
+    assert error("int8") < 0.6 * error("int8-page")
+
+
+def test_what_int8_is_called() -> None:
+    """A manifest's int8 is the older one: an index goes on as it was begun."""
+    assert Compression.of_manifest("int8") == Compression("int8-page")
+    assert Compression.of_manifest("int8+pool3").in_manifest == "int8+pool3"
+    for name in ("fp32", "fp16", "int8", "binary", "int8+pool2", "binary+pool5"):
+        setting = Compression.parse(name)
+        assert Compression.of_manifest(setting.in_manifest) == setting
+    assert Compression("int8-page", 2).is_called("int8+pool2")
+    assert not Compression("int8-page", 2).is_called("int8")
+    with pytest.raises(InputError, match="unknown compression 'int4'"):
+        Compression.of_manifest("int4")
+
+
 def test_codes_of_codes_are_the_same_codes() -> None:
     codes = np.random.default_rng(0).integers(-127, 128, (20, 16)).astype(np.int8)
     codes[3, 4] = 127
@@ -46,14 +91,17 @@ def test_codes_of_codes_are_the_same_codes() -> None:
 def test_nothing_and_zeros(shape: tuple[int, int]) -> None:
     codes, scale = quantise(np.zeros(shape, np.float32))
     assert codes.shape == shape and not codes.any() and scale == 1.0
+    codes, scale = quantise_patches(np.zeros(shape, np.float32))
+    assert not as_floats(codes, 8).any() and scale == 1.0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_vectors_that_are_not_finite_are_refused(bad: float) -> None:
     vectors = np.ones((2, 2), np.float32)
     vectors[1, 0] = bad
-    with pytest.raises(ValueError, match="finite"):
-        quantise(vectors)
+    for one in (quantise, quantise_patches):
+        with pytest.raises(ValueError, match="finite"):
+            one(vectors)
 
 
 @pytest.mark.parametrize("name", ["fp32", "fp16", "int8", "binary", "int8+pool2", "binary+pool5"])
@@ -69,8 +117,8 @@ def test_unknown_names_are_refused_with_those_that_exist(name: str) -> None:
 
 def test_bytes_of_a_page_of_1030_patches() -> None:
     sizes = {name: Compression.parse(name).bytes_a_page(1030, 128) for name in KINDS}
-    assert sizes == {"fp32": 527_360, "fp16": 263_680, "int8": 131_840, "binary": 16_480}
-    assert Compression.parse("int8+pool3").bytes_a_page(1030, 128) == 344 * 128
+    assert sizes == {"fp32": 527_360, "fp16": 263_680, "int8": 133_900, "binary": 16_480}
+    assert Compression.parse("int8+pool3").bytes_a_page(1030, 128) == 344 * 130
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 80), st.sampled_from([1, 7, 16, 128]), st.data())
@@ -94,7 +142,7 @@ def test_similarities_to_compressed_vectors(seed: int, n: int, d: int, data: st.
             assert kept.mean() == pytest.approx((vectors**2).sum(axis=1).mean(), rel=1e-3)
     else:
         expected = vectors
-    loss = {"fp32": 0, "fp16": 5e-4, "int8": 0.005, "binary": 1e-6}[setting.kind]
+    loss = {"fp32": 0, "fp16": 5e-4, "int8": 0.015, "binary": 1e-6}[setting.kind]
     np.testing.assert_allclose(found, expected, atol=loss + 1e-7)
 
 

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval import maxsim as kernels
-from retrieval.maxsim import PACKED, as_floats, has_kernel, levels, maxsim, similarities, windowed
+from retrieval.maxsim import (
+    PACKED,
+    as_floats,
+    has_kernel,
+    join_scaled,
+    levels,
+    maxsim,
+    similarities,
+    split_scaled,
+    windowed,
+)
 
 
 def naive(
@@ -38,13 +48,16 @@ def problems(draw: st.DrawFn, kinds: tuple[str, ...] = ()) -> Any:
     dim = draw(st.sampled_from([1, 2, 3, 7, 16, 31, 64, 128, 130]))
     tokens = draw(st.integers(1, 40))
     lengths = draw(st.lists(st.integers(0, 40), min_size=1, max_size=12))
-    kind = draw(st.sampled_from(kinds or ("int8", "uint8", "float16", "float32", "bits")))
+    kind = draw(st.sampled_from(kinds or ("int8", "uint8", "float16", "float32", "bits", "scaled")))
     lead = draw(st.integers(0, 3))  # starts need not begin at row 0
     rows = lead + sum(lengths)
     query = rng.normal(size=(tokens, dim)).astype(np.float32)
     weights = rng.uniform(0, 2, tokens).astype(np.float32)
     if kind == "int8":
         codes: Any = rng.integers(-128, 128, (rows, dim)).astype(np.int8)
+    elif kind == "scaled":
+        steps = rng.integers(0, 65536, rows).astype(np.uint16)
+        codes = join_scaled(rng.integers(-127, 128, (rows, dim)).astype(np.int8), steps)
     elif kind == "uint8":
         codes = rng.integers(0, 256, (rows, dim)).astype(np.uint8)
     elif kind == "bits":
@@ -209,6 +222,21 @@ def test_similarities_of_one_page() -> None:
     got = similarities(query, codes, 0.1)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, [[1, -1, 0], [4, 0, 0.2]], rtol=1e-6)
+
+
+def test_every_patch_has_its_fraction_of_the_scale() -> None:
+    numbers = np.array([[10, -20], [100, 0], [-1, 127]], np.int8)
+    codes = join_scaled(numbers, np.array([65535, 1, 32768], np.uint16))
+    again, fractions = split_scaled(codes)
+    np.testing.assert_array_equal(again, numbers)
+    np.testing.assert_array_equal(fractions * 65536, [65535, 1, 32768])
+    query = np.eye(2, dtype=np.float32)
+    expected = (numbers * fractions[:, None] * 0.5).T
+    np.testing.assert_allclose(similarities(query, codes, 0.5), expected, rtol=1e-6)
+    for level in levels():
+        # By its codes alone the second patch would be the best for the first token.
+        found = maxsim(query, np.ones(2, np.float32), codes, np.array([0, 3]), 0.5, level=level)
+        np.testing.assert_allclose(found, expected.max(axis=1).sum(), rtol=1e-6)
 
 
 def test_similarities_of_a_page_of_bits() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from retrieval.errors import StorageError
 from retrieval.integrity import repair, verify
-from retrieval.maxsim import PACKED
+from retrieval.maxsim import PACKED, join_scaled
 from retrieval.passages import best_passage
 from retrieval.signs import Pages, Signs, scale_of, signs_of, write_signs
 from retrieval.store import Store, StoreWriter
@@ -81,6 +81,15 @@ def test_scores_have_the_size_of_exact_ones() -> None:
 def test_packed_codes_are_their_own_signs() -> None:
     packed = np.arange(6, dtype=np.uint8).view(PACKED).reshape(3, 2)
     np.testing.assert_array_equal(signs_of(packed), np.arange(6, dtype=np.uint8).reshape(3, 2))
+
+
+def test_scaled_codes_have_the_signs_of_their_numbers() -> None:
+    codes = codes_of(1, 6)
+    scaled = join_scaled(codes, np.full(6, 32768, np.uint16))
+    np.testing.assert_array_equal(signs_of(scaled), signs_of(codes))
+    starts = np.array([0, 6])
+    halved = scale_of(scaled, starts, SCALE * 2)
+    np.testing.assert_allclose(halved, scale_of(codes, starts, SCALE), rtol=1e-6)
 
 
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:

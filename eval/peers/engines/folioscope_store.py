@@ -22,7 +22,7 @@ from indexing.build import coarse_builder
 from indexing.pipeline import PoolSettings
 from retrieval.candidates import CandidateSettings
 from retrieval.coarse import CoarseIndex
-from retrieval.compression import quantise
+from retrieval.compression import Compression
 from retrieval.context import document_context
 from retrieval.encoders.base import Reads
 from retrieval.errors import StorageError
@@ -205,11 +205,11 @@ def _rows(pages: Pages, members: Iterable[int]) -> Iterator[PageRow]:
             words = ("",) * len(vectors)
         lines = (np.arange(len(vectors)) // _WORDS_A_LINE).astype(np.int32)
         content = PageContent(number, str(number + 1), *_LETTER, PageWords(words, boxes, lines))
-        codes, scale = quantise(vectors)
+        kept = Compression().compress(vectors)
         yield PageRow(
             content=content,
-            codes=codes,
-            scale=scale,
+            codes=kept.codes,
+            scale=kept.scale,
             patch_boxes=boxes,
             page_vectors=pool_page(vectors, boxes, PoolSettings().vectors),
             bm25_text=pages.texts[i],
