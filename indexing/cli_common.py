@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from indexing.build import BuildProgress, SkippedSource
+    from retrieval.types import SourcePart
 
 # A pipe has no width; 80 columns would break tables that a file or pager shows well.
 console = Console(width=None if sys.stdout.isatty() else 120)
@@ -83,6 +84,13 @@ def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None] | No
             )
 
         yield show
+
+
+def part_in_words(part: SourcePart) -> str:
+    """Where a paper lies on its scan: "on the scan: x 5-31 %, y 11-80 %"."""
+    x0, y0, x1, y1 = (round(100 * value) for value in part.box)
+    frame = f", frame {part.frame + 1}" if part.frame else ""
+    return f"on the scan{frame}: x {x0}-{x1} %, y {y0}-{y1} %"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from indexing.cli import (
     WorkersOption,
     intake_settings,
 )
-from indexing.cli_common import console, notes, print_json, size
+from indexing.cli_common import console, notes, part_in_words, print_json, size
 
 if TYPE_CHECKING:
     from indexing.source_plans import SourcePlan
@@ -110,6 +110,9 @@ def _print(plans: list[SourcePlan]) -> None:
     for plan in plans:
         if plan.note:
             line = f"{Path(plan.source).name}: {plan.note}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        for part in plan.papers:
+            line = f"{Path(plan.source).name}: a paper {part_in_words(part)}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         for flag, count in sorted(plan.flags.items()):
             where = f" on {count} page{'s' * (count != 1)}" if plan.pages > 1 else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from indexing.cli_common import console, notes, print_json
+from indexing.cli_common import console, notes, part_in_words, print_json
 
 if TYPE_CHECKING:
     from indexing.index import Index
@@ -110,6 +110,7 @@ def _hit(hit: Hit, pictures: dict[int, Path]) -> dict[str, Any]:
         "page": hit.page,
         "label": hit.label,
         "times": [hit.times.start, hit.times.end] if hit.times else None,
+        "part": {"frame": hit.part.frame, "box": list(hit.part.box)} if hit.part else None,
         "metadata": dict(hit.metadata),
         "flags": list(hit.flags),
         "regions": [asdict(region) for region in hit.regions],
@@ -163,6 +164,8 @@ def print_result(result: SearchResult, pictures: dict[int, Path]) -> None:
             f"  [cyan]{hit.score:.3f}[/cyan]",
             soft_wrap=True,
         )
+        if hit.part and not hit.part.whole:
+            console.print(f"    [dim]{part_in_words(hit.part)}[/dim]", soft_wrap=True)
         for region in hit.regions[:2]:
             x0, y0, x1, y1 = (round(100 * value) for value in region.box)
             text = escape(_shortened(region.text))

@@ -466,7 +466,9 @@ class Index:
                 f"{source} changed since it was indexed: what was found may be elsewhere in it; "
                 "build the index again"
             )
-        return self._renderer().render_page(source, hit.page, dpi=dpi, times=hit.times)
+        return self._renderer().render_page(
+            source, hit.page, dpi=dpi, times=hit.times, part=hit.part
+        )
 
     def draw(self, question: str, hit: Hit, *, dpi: int = 110, heat: bool = True) -> Pillow.Image:
         """The page of a hit with its regions framed and, with ``heat``, the heatmap over it."""

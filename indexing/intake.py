@@ -30,7 +30,14 @@ from indexing.renderers.base import Image
 from indexing.sandbox import Worker, WorkerDiedError, WorkerPool
 from indexing.settings import IntakeSettings
 from retrieval.errors import InputError
-from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords, TimeRange
+from retrieval.types import (
+    DocumentInfo,
+    MetadataValue,
+    PageContent,
+    PageWords,
+    SourcePart,
+    TimeRange,
+)
 
 # A parser that dies this often in one document is not going to recover.
 _MOST_DEATHS = 20
@@ -119,16 +126,24 @@ class IntakeWorkers:
         return found
 
     def render_page(
-        self, path: Path, number: int, *, dpi: int, times: TimeRange | None = None
+        self,
+        path: Path,
+        number: int,
+        *,
+        dpi: int,
+        times: TimeRange | None = None,
+        part: SourcePart | None = None,
     ) -> Image:
         """The picture of a page, ``[h, w, 3] uint8`` RGB. Raises ``InputError``.
 
-        ``times``, what the index says of a page of a recording, spares looking through it.
+        ``times`` and ``part``, what the index says of a page of a recording or of a scan of
+        several papers, spare looking through the file, and give the page that was indexed even
+        if another version would take the file apart in another way.
         """
         moment = None if times is None else times.frame
         with self._pool.lease() as worker:
             try:
-                worker.ask(Render(path, self._settings, number, dpi, moment))
+                worker.ask(Render(path, self._settings, number, dpi, moment, part))
                 answer = worker.reply(
                     self._settings.seconds_per_page, self._settings.seconds_per_file
                 )

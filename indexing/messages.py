@@ -13,7 +13,7 @@ from typing import Literal
 from indexing.renderers.base import Image
 from indexing.settings import IntakeSettings
 from retrieval.errors import FolioscopeError
-from retrieval.types import DocumentInfo, MetadataValue, PageContent
+from retrieval.types import DocumentInfo, MetadataValue, PageContent, SourcePart
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +51,28 @@ class PlanPages:
 @dataclass(frozen=True, slots=True)
 class PagePlan:
     """How a page would be read: from its text ``layer``, by ``ocr``, or there is ``nothing`` on
-    it. ``words`` are the layer's. ``tiles`` is how many parts OCR may read besides the whole."""
+    it. ``words`` are the layer's. ``tiles`` is how many parts OCR may read besides the whole;
+    ``part`` is where the page lies on a scan of several papers."""
 
     number: int
     how: Literal["layer", "ocr", "nothing"]
     words: int
     tiles: int
     flags: tuple[str, ...]
+    part: SourcePart | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Render:
-    """Ask for one page's picture. ``moment`` (seconds) says which frame of a recording it is."""
+    """Ask for one page's picture. ``moment`` (seconds) says which frame of a recording it is,
+    ``part`` which part of a scan."""
 
     path: Path
     settings: IntakeSettings
     number: int
     dpi: int
     moment: float | None = None
+    part: SourcePart | None = None
 
 
 @dataclass(frozen=True, slots=True)

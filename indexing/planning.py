@@ -55,6 +55,7 @@ def plan_page(
         len(checked.words),
         tiles,
         tuple(dict.fromkeys([*faults.flags, *more])),
+        document.part(number),
     )
 
 

@@ -122,6 +122,7 @@ def read_page(
         outline=attempt(lambda: document.outline(number), "", "outline-unknown"),
         flags=tuple(dict.fromkeys(flags)),
         times=attempt(lambda: document.times(number), None, "times-unknown"),
+        part=document.part(number),
     )
     return PageRead(content, faults.reason if unreadable else "")
 

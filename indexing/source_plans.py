@@ -21,7 +21,7 @@ from indexing.messages import PagePlan
 from indexing.settings import IntakeSettings, cores
 from retrieval.encoders import PageEncoder
 from retrieval.errors import FolioscopeError
-from retrieval.types import DocumentInfo, PageContent
+from retrieval.types import DocumentInfo, PageContent, SourcePart
 
 # Bytes on disk beside a vector's components: its box, and its share of words and tables
 # (measured on 4,696 pages: 144 for vectors of 128 bytes).
@@ -38,7 +38,8 @@ class SourcePlan:
     ``sampled`` pages to all ``pages``. A source that would be refused has its ``reason`` only.
 
     ``tiles`` is the most parts that OCR would read beside whole pages; ``bytes`` is on disk in
-    the index; ``seconds`` is on this machine; ``note`` says what a recording would cost whole.
+    the index; ``seconds`` is on this machine; ``note`` says what a recording would cost whole;
+    ``papers`` is where the pages looked at lie, if that is on scans of several.
     """
 
     source: str
@@ -57,6 +58,7 @@ class SourcePlan:
     seconds: float = 0.0
     note: str = ""
     flags: Mapping[str, int] = field(default_factory=dict)
+    papers: Sequence[SourcePart] = ()
 
 
 @dataclass(slots=True)
@@ -147,6 +149,7 @@ def _plan(
         bytes=round(vectors * (encoder.dim + _BESIDE_A_VECTOR)),
         seconds=seconds / min(cores(), settings.workers),
         note=document.note,
+        papers=tuple(page.part for page in looked if page.part and not page.part.whole),
         flags=dict.fromkeys(document.flags, 1)
         | {flag: max(1, all_pages(count)) for flag, count in flags.items()},
     )

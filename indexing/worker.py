@@ -34,6 +34,7 @@ from indexing.planning import plan_page
 from indexing.renderers import OpenDocument, opened
 from indexing.renderers.base import Image
 from indexing.renderers.recordings import picture_at
+from indexing.renderers.several import part_of
 from retrieval.errors import FolioscopeError, InputError
 
 _WATCH_SECONDS = 2.0
@@ -74,6 +75,9 @@ def _answer(connection: Connection, request: Request) -> None:
         media_type = sniff(request.path)
         if isinstance(request, Render) and request.moment is not None:
             connection.send(picture_at(request.path, media_type, request.moment, settings))
+            return
+        if isinstance(request, Render) and request.part is not None:
+            connection.send(part_of(request.path, media_type, request.part, settings))
             return
         with opened(request.path, media_type, settings, alive) as (document, path, media_type):
             if isinstance(request, Render):

@@ -381,6 +381,7 @@ class Searcher:
             snippet=" ".join(text.split())[:_SNIPPET],
             size=(record.width, record.height),
             times=record.times,
+            part=record.part,
             found_by=tuple(
                 name for name, found in ranked.sources.items() if ranked.offsets[i] in found
             ),

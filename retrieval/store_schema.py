@@ -30,6 +30,7 @@ from retrieval.types import (
     MetadataValue,
     PageContent,
     PageWords,
+    SourcePart,
     TimeRange,
 )
 
@@ -190,6 +191,7 @@ class PageRecord:
     outline: str
     flags: tuple[str, ...]
     times: TimeRange | None = None
+    part: SourcePart | None = None
     member_of: NDArray[np.int32] | None = None
 
     def spread(self, similarities: FloatArray) -> FloatArray:
@@ -323,11 +325,13 @@ def _pack_content(
     content: PageContent, patch_boxes: FloatArray, member_of: NDArray[np.int32] | None
 ) -> bytes:
     words = content.words
-    # Only recordings have the key: pages of indexes from before it read back as they are.
+    # Only pages that have them have these keys: indexes from before them read back as they are.
     times = {"times": astuple(content.times)} if content.times else {}
+    part = {"part": [content.part.frame, *content.part.box]} if content.part else {}
     head = json.dumps(
         {
             **times,
+            **part,
             **({} if member_of is None else {"pooled": True}),
             "label": content.label,
             "size": [content.width, content.height],
@@ -379,6 +383,7 @@ def decode_content(page_id: int, doc_id: int, number: int, data: bytes) -> PageR
             outline=head["outline"],
             flags=tuple(head["flags"]),
             times=TimeRange(*head["times"]) if "times" in head else None,
+            part=_part(head["part"]) if "part" in head else None,
             member_of=np.frombuffer(raw, np.int32, n_patches, at).copy() if pooled else None,
         )
     except (zlib.error, struct.error, ValueError, KeyError, TypeError) as error:
@@ -386,6 +391,11 @@ def decode_content(page_id: int, doc_id: int, number: int, data: bytes) -> PageR
             f"page {number} of document {doc_id} cannot be read back ({error}); "
             "run `folioscope index verify`"
         ) from error
+
+
+def _part(head: list[float]) -> SourcePart:
+    frame, x0, y0, x1, y1 = head
+    return SourcePart(int(frame), (x0, y0, x1, y1))
 
 
 def clean_text(text: str) -> str:

@@ -57,6 +57,20 @@ class TimeRange:
     frame: float
 
 
+@dataclass(frozen=True, slots=True)
+class SourcePart:
+    """What part of its file a page is, where that shows several papers: ``frame`` (0-based) of
+    the file, and the rectangle on it in fractions of that frame."""
+
+    frame: int
+    box: Box
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of its frame."""
+        return self.box == (0.0, 0.0, 1.0, 1.0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PageContent:
     """One page as intake hands it on, before any encoder has seen it.
@@ -66,7 +80,7 @@ class PageContent:
     for images. ``image`` is ``[h, w, 3] uint8`` RGB, or None when the encoder reads words
     only. ``text_source`` is ``layer``, ``ocr:tesseract``, ``ocr:rapidocr`` or ``none``.
     ``flags`` are machine words such as ``repaired``, ``rendered-by-poppler``, ``ocr-failed``.
-    ``times`` is set for pages of recordings.
+    ``times`` is set for pages of recordings, ``part`` for those of scans with several papers.
     """
 
     number: int
@@ -79,6 +93,7 @@ class PageContent:
     outline: str = ""
     flags: tuple[str, ...] = ()
     times: TimeRange | None = None
+    part: SourcePart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +152,8 @@ class Region:
 class Hit:
     """One page found. ``score`` orders the hits; ``scores`` holds each lane's share; ``size``
     is the page's width and height in points (a picture's in pixels); ``times`` says when a
-    page of a recording is shown; ``found_by`` names the lanes that by themselves would have had
+    page of a recording is shown; ``part`` where the paper lies on a scan of several; ``found_by``
+    names the lanes that by themselves would have had
     it among the candidates."""
 
     rank: int
@@ -155,6 +171,7 @@ class Hit:
     snippet: str = ""
     size: tuple[float, float] = (0.0, 0.0)
     times: TimeRange | None = None
+    part: SourcePart | None = None
     found_by: tuple[str, ...] = ()
 
 

@@ -65,7 +65,7 @@ def make_server(
         with _told():
             found = index.search(question, k, filter=filter, doc=doc_id)
         wanted = {"rank", "score", "doc_id", "name", "title", "page_id", "page", "label", "flags"}
-        wanted |= {"metadata", "regions", "snippet", "times"}
+        wanted |= {"metadata", "regions", "snippet", "times", "part"}
         return [HitOut.of(hit, "default").model_dump(include=wanted) for hit in found.hits]
 
     @server.tool()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import FolioscopeError, InputError
-from retrieval.types import Box, PageWords, TimeRange
+from retrieval.types import Box, PageWords, SourcePart, TimeRange
 
 Image = NDArray[np.uint8]
 _AGAIN = "fetch or export it again"
@@ -68,6 +68,10 @@ class OpenDocument(Protocol):
 
     def times(self, number: int) -> TimeRange | None:
         """When a page of a recording is on the screen; None for everything else."""
+        ...
+
+    def part(self, number: int) -> SourcePart | None:
+        """Where the page lies on a scan of several papers; None for everything else."""
         ...
 
     def picture_share(self, number: int) -> float:

@@ -142,6 +142,9 @@ class MuPdfDocument:
     def times(self, number: int) -> None:
         return None
 
+    def part(self, number: int) -> None:
+        return None
+
     def picture_share(self, number: int) -> float:
         page = self._page(number)
         area = max(page.rect.width * page.rect.height, 1e-6)

@@ -36,7 +36,7 @@ def open_document(
         from indexing.renderers.pictures import PictureDocument
         from indexing.renderers.several import separated
 
-        return separated(PictureDocument(path, media_type, settings.max_picture_megapixels))
+        return separated(PictureDocument(path, media_type, settings.max_picture_megapixels), path)
     from indexing.renderers.pdfium import PdfiumDocument
 
     if settings.renderer == "pdfium":

@@ -131,6 +131,9 @@ class PdfiumDocument:
     def times(self, number: int) -> None:
         return None
 
+    def part(self, number: int) -> None:
+        return None
+
     def picture_share(self, number: int) -> float:
         page = self._page(number)
         left, bottom, right, top = page.get_cropbox()

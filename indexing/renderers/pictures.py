@@ -20,7 +20,7 @@ from retrieval.types import Box, PageWords
 
 _ORIENTATION = 0x0112
 # What Pillow raises for pixels that cannot be had.
-_UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError)
+UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError)
 # Grey values that span so much or more use the 16 bits of a file.
 _USED_RANGE = 16_384
 # The colours that a profile must be about, by the picture's mode.
@@ -119,7 +119,7 @@ class PictureDocument:
             # the whole: the failure must be seen here first.
             try:
                 self._decoded(number)
-            except _UNDECODABLE:
+            except UNDECODABLE:
                 return float(width), float(height)
         # Pillow gives a TIFF's size as turned, that of the others as stored.
         turned = self._picture.format != "TIFF" and _orientation(self._picture) > 4
@@ -129,6 +129,9 @@ class PictureDocument:
         return PageWords.empty()
 
     def times(self, number: int) -> None:
+        return None
+
+    def part(self, number: int) -> None:
         return None
 
     def picture_share(self, number: int) -> float:
@@ -190,7 +193,7 @@ class PictureDocument:
             self._picture.seek(self._first + number)
             self._picture.load()
             return self._picture
-        except _UNDECODABLE:
+        except UNDECODABLE:
             partial = self._partial(number)
             if partial is None:
                 # Asked again, what was opened for parts would pass for the whole.
@@ -208,7 +211,7 @@ class PictureDocument:
         try:
             self._picture.seek(self._first + number)
             self._picture.load()
-        except _UNDECODABLE:
+        except UNDECODABLE:
             return None
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = False

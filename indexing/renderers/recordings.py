@@ -180,6 +180,9 @@ class RecordingDocument:
     def times(self, number: int) -> TimeRange:
         return self._kept.times[number]
 
+    def part(self, number: int) -> None:
+        return None
+
     def picture_share(self, number: int) -> float:
         return 1.0
 

@@ -105,7 +105,9 @@ class Pictures:
                 "Index it again.",
             )
         try:
-            picture = self._workers.render_page(source, record.number, dpi=_DPI, times=record.times)
+            picture = self._workers.render_page(
+                source, record.number, dpi=_DPI, times=record.times, part=record.part
+            )
             image = Pillow.fromarray(picture)
         except InputError as error:
             raise Problem(

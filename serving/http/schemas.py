@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.search import MAX_K
 from retrieval.store_schema import DocumentRow, PageRecord
-from retrieval.types import Hit, MetadataValue, SearchResult, TimeRange
+from retrieval.types import Hit, MetadataValue, SearchResult, SourcePart, TimeRange
 from serving.answering.types import Answer, Claim
 
 Metadata = Annotated[
@@ -89,6 +89,14 @@ class RegionOut(_Out):
     text: str
 
 
+class PartOut(_Out):
+    """A paper on a scan of several: the file's frame (0-based), and the rectangle on it in
+    fractions of that frame."""
+
+    frame: int
+    box: tuple[float, float, float, float]
+
+
 class HitOut(_Out):
     """A page found."""
 
@@ -104,6 +112,7 @@ class HitOut(_Out):
     times: tuple[float, float] | None = Field(
         description="When a page of a recording is shown: from, to, in seconds."
     )
+    part: PartOut | None = Field(description="Where the paper lies on a scan of several.")
     metadata: dict[str, MetadataValue]
     flags: list[str]
     regions: list[RegionOut]
@@ -127,6 +136,7 @@ class HitOut(_Out):
             page=hit.page,
             label=hit.label,
             times=_range(hit.times),
+            part=_part(hit.part),
             metadata=dict(hit.metadata),
             flags=list(hit.flags),
             regions=[RegionOut(box=r.box, score=r.score, text=r.text) for r in hit.regions],
@@ -135,6 +145,10 @@ class HitOut(_Out):
             image_url=f"{base}/image?collection={collection}",
             heatmap_url=f"{base}/heatmap?collection={collection}",
         )
+
+
+def _part(part: SourcePart | None) -> PartOut | None:
+    return None if part is None else PartOut(frame=part.frame, box=part.box)
 
 
 def _range(times: TimeRange | None) -> tuple[float, float] | None:
@@ -150,6 +164,7 @@ class PageOut(_Out):
     page: int
     label: str
     times: tuple[float, float] | None
+    part: PartOut | None
     size: tuple[float, float]
     text_source: str = Field(examples=["layer", "ocr:rapidocr"])
     outline: str
@@ -168,6 +183,7 @@ class PageOut(_Out):
             page=record.number,
             label=record.label,
             times=_range(record.times),
+            part=_part(record.part),
             size=(record.width, record.height),
             text_source=record.text_source,
             outline=record.outline,

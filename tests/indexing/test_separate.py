@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from indexing.build import BuildSettings
+from indexing.cli_search import print_result
+from indexing.index import Index
 from indexing.intake import IntakeWorkers
 from indexing.separate import separate
 from indexing.settings import IntakeSettings
+from retrieval.types import SourcePart
 from tests.indexing import samples
 
 SHOPS = ("Harbour Cafe 12.50", "Pilot Books 48.20", "Winter Tools 7.95")
@@ -80,6 +84,34 @@ def test_blank_cards_are_no_documents() -> None:
     image.paste((250, 250, 250), (100, 100, 700, 900))
     image.paste((250, 250, 250), (900, 100, 1500, 900))
     assert separate(np.asarray(image)) == []
+
+
+@pytest.mark.slow
+def test_a_hit_says_where_on_the_scan_its_paper_lies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scan.png"
+    path.write_bytes(samples.saved(scan(), "PNG"))
+    where = tmp_path / "index"
+    settings = BuildSettings(intake=IntakeSettings(workers=1, ocr="tesseract"))
+    with Index.create(where, settings=settings) as index:
+        index.add([path])
+        found = index.search("Pilot Books")
+        (hit,) = [hit for hit in found.hits if hit.rank == 1]
+        picture = index.page_image(hit)
+    assert hit.label == "1 (2 of 3)" and hit.part is not None and not hit.part.whole
+    x0, y0, x1, y1 = hit.part.box
+    assert x0 == pytest.approx(620 / 1700, abs=0.02) and x1 == pytest.approx(1050 / 1700, abs=0.03)
+    assert y0 == pytest.approx(0.13, abs=0.03) and y1 == pytest.approx(0.84, abs=0.05)
+    assert picture.shape[1] == pytest.approx((x1 - x0) * 1700, abs=2)
+    print_result(found, {})
+    assert "on the scan: x 36-62 %, y 13-8" in capsys.readouterr().out.replace("\n", " ")
+    with IntakeWorkers(settings.intake) as workers:
+        # What the index says is pictured, not what would be found in the file.
+        part = workers.render_page(path, 0, dpi=100, part=SourcePart(0, (0.5, 0.0, 1.0, 0.5)))
+        assert part.shape == (500, 850, 3)
+        plans = workers.plan_pages(path, range(3))
+    assert [plan.part for plan in plans][1] == hit.part
 
 
 @pytest.mark.slow
