@@ -75,6 +75,10 @@ def posters(
 def scans(
     data: Annotated[Path, typer.Argument(help="Folder with docs/receipts and ocr_gt.")],
     count: Annotated[int, typer.Option(min=1, help="Scans for each tone of the lid.")] = 40,
+    single: Annotated[
+        list[str] | None,
+        typer.Option(help="More pictures of one paper or none: files, folders, patterns."),
+    ] = None,
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -82,7 +86,7 @@ def scans(
     from eval.bench_detail import measure_scans
 
     with notes.status("measuring"):
-        found = measure_scans(data, count)
+        found = measure_scans(data, count, single=single or ())
     show_benchmark(found, out, as_json)
 
 
@@ -114,7 +118,25 @@ def _engine(name: str) -> Engine:
     raise InputError(f"--engine is {' or '.join(ENGINES)}, not '{name}'")
 
 
+def held(
+    questions: Annotated[Path, typer.Argument(help="Questions: JSONL.")],
+    index: Annotated[Path, typer.Option("--index", "-i", help="Index folder.")],
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Kinds of question; several times.")
+    ] = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Whether answers that are words of a page, as totals are, are in the index at all.
+
+    Example:  folioscope bench held questions.jsonl --index my-index --kind receipts
+    """
+    from eval.bench_held import measure_held
+
+    show_benchmark(measure_held(questions, index, kind or ["receipts", "invoices"]), out, as_json)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to ``folioscope bench``."""
-    for command in (legibility, detail, posters, scans, intake):
+    for command in (legibility, detail, posters, scans, intake, held):
         app.command()(command)

@@ -35,7 +35,7 @@ from indexing.ocr import InMemory
 from indexing.ocr_engines import SIDE, Engine, read_once
 from indexing.separate import separate
 from indexing.settings import IntakeSettings
-from retrieval.errors import InputError
+from retrieval.errors import FolioscopeError, InputError
 
 CANVAS = (6000, 4000)
 NAIVE = 896
@@ -256,10 +256,13 @@ def compose(parts: Sequence[Sample], height: float) -> tuple[Image, Counter[str]
     return poster, words
 
 
-def measure_scans(data: Path, scans: int = 40, seed: int = 7) -> Benchmark:
+def measure_scans(
+    data: Path, scans: int = 40, seed: int = 7, single: Sequence[str] = ()
+) -> Benchmark:
     """Receipts laid on lids of several tones, two to four at a time and a little crooked: how
     many scans are taken apart into as many, and how many single pictures are taken apart at all.
 
+    ``single`` are further files, of which pictures are taken to show one paper, or none.
     Raises ``InputError`` if ``data`` holds no receipts.
     """
     names = receipt_names(data, 10_000)
@@ -275,8 +278,35 @@ def measure_scans(data: Path, scans: int = 40, seed: int = 7) -> Benchmark:
             right += len(parts) == len(chosen)
             found += bool(parts)
         rows.append({"lid_tone": lid, "scans": scans, "right_number": right, "taken_apart": found})
-    singles = sum(bool(separate(np.asarray(_receipt(data, name)))) for name in names)
-    return Benchmark("scans", rows, {"single_receipts": len(names), "wrongly_taken_apart": singles})
+    wrong = sum(bool(separate(np.asarray(_receipt(data, name)))) for name in names)
+    pictures, more = _taken_apart(expand_sources(single)) if single else (0, 0)
+    facts = {
+        "single_receipts": len(names),
+        "of_these_taken_apart": wrong,
+        "other_pictures": pictures,
+        "of_those_taken_apart": more,
+    }
+    return Benchmark("scans", rows, facts)
+
+
+def _taken_apart(paths: Sequence[Path]) -> tuple[int, int]:
+    """How many of ``paths`` are pictures that open, and how many become more pages than frames."""
+    pictures = apart = 0
+    with IntakeWorkers(IntakeSettings(workers=1, ocr="off")) as workers:
+        for path in paths:
+            try:
+                kind = workers.describe(path).media_type
+                parts = [
+                    plan.part
+                    for plan in workers.plan_pages(
+                        path, range(min(8, workers.describe(path).pages))
+                    )
+                ]
+            except FolioscopeError:
+                continue
+            pictures += kind.startswith("image/")
+            apart += any(part is not None and not part.whole for part in parts)
+    return pictures, apart
 
 
 def _receipt(data: Path, name: str) -> Pillow.Image:

@@ -123,8 +123,13 @@ def _measure(
 
 def answered(question: dict[str, Any], text: str) -> bool:
     """Whether an answer to ``question`` is one of the words of ``text``."""
+    return answered_by(question["answers"], text)
+
+
+def answered_by(answers: Sequence[str], text: str) -> bool:
+    """Whether one of ``answers`` is one of the words of ``text``, by letters and digits."""
     words = {_squeezed(word) for word in text.split()}
-    return any(_squeezed(answer) in words for answer in question["answers"])
+    return any(_squeezed(answer) in words for answer in answers)
 
 
 def _picture(data: Path, name: str) -> NDArray[np.uint8]:

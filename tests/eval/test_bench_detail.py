@@ -43,6 +43,8 @@ def test_intake_is_measured_with_and_without_the_check(tmp_path: Path) -> None:
     assert [row["pages"] for row in found.rows] == [3, 3]
     assert all(row["pages_a_s"] > 0 for row in found.rows)
     assert found.facts["largest_worker_mb"] > 10
+    assert found.facts["pages_looked_at_apart"] == 1
+    assert found.facts["words_processor_ms_a_page"] > 0
 
 
 def test_the_curve_has_a_line_for_each_engine_and_enlargement() -> None:
