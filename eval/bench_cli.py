@@ -182,6 +182,9 @@ def video(
     embedding: Annotated[
         bool, typer.Option(help="Also EfficientNet-lite0, which needs torch.")
     ] = False,
+    by_clip: Annotated[
+        bool, typer.Option("--by-clip", help="Only what a build keeps of each clip.")
+    ] = False,
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -209,8 +212,13 @@ def video(
             asked = measure_video_questions(folder, questions, ocr)  # type: ignore[arg-type]  # checked above
         show_benchmark(asked, out, as_json)
         return
-    from eval.bench_video import measure_video
+    from eval.bench_video import measure_clips, measure_video
 
+    if by_clip:
+        with notes.status("looking through the clips"):
+            kept = measure_clips(folder, labels)
+        show_benchmark(kept, out, as_json)
+        return
     with notes.status("comparing frames"):
         found = measure_video(folder, labels, embedding)
     show_benchmark(found, out, as_json, upright=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -127,9 +128,14 @@ def answered(question: dict[str, Any], text: str) -> bool:
 
 
 def answered_by(answers: Sequence[str], text: str) -> bool:
-    """Whether one of ``answers`` is one of the words of ``text``, by letters and digits."""
+    """Whether one of ``answers`` is one of the words of ``text``, by letters and digits; or
+    an amount with its currency's sign before it, as one word."""
     words = {_squeezed(word) for word in text.split()}
-    return any(_squeezed(answer) in words for answer in answers)
+    return any(
+        _squeezed(answer) in words
+        or re.search(rf"(?<![\d.,]){re.escape(answer)}(?![\d])", text) is not None
+        for answer in answers
+    )
 
 
 def _picture(data: Path, name: str) -> NDArray[np.uint8]:

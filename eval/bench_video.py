@@ -105,6 +105,27 @@ def measure_video(
     return Benchmark("video", rows, {"clips": len(clips), "of_them_tuned_on": len(tuning)})
 
 
+def measure_clips(folder: Path, labels: Path | None) -> Benchmark:
+    """One row a labelled clip in ``folder``: what a build keeps of it. Raises ``InputError``."""
+    rows = []
+    for clip, frames in _labelled(folder, labels):
+        found = tally([clip], {clip.name: _ours(frames, clip.seconds)})
+        rows.append(
+            {
+                "clip": clip.name,
+                "kind": clip.kind,
+                "split": clip.split,
+                "seconds": round(clip.seconds, 1),
+                "looks": len(frames),
+                "states": found.states,
+                "found": found.found,
+                "kept": found.kept,
+                "in_vain": found.redundant,
+            }
+        )
+    return Benchmark("video-clips", rows)
+
+
 def tally(clips: Iterable[LabelledClip], kept: Mapping[str, Sequence[float]]) -> Tally:
     """Score the moments at which frames of ``clips`` were kept, by name of the clip."""
     states = found = total = redundant = 0

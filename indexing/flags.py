@@ -46,7 +46,9 @@ MEANINGS: dict[str, Meaning] = {
     "rendered-by-poppler": Meaning("repaired", "drawn by poppler, as the first library failed"),
     "rendered-by-pdfium": Meaning("repaired", "drawn by pdfium, as the first library failed"),
     "text-layer-unreadable": Meaning("repaired", "the text layer is gibberish; read by OCR"),
-    "illegible": Meaning("degraded", "its print is too small to be read, at its own resolution"),
+    "illegible": Meaning(
+        "degraded", "its print is too small or too faint to be read, at its own resolution"
+    ),
     "partly-illegible": Meaning("degraded", "some of its print is too small to be read"),
     "detail-cut": Meaning("degraded", "not all of it was read in detail; the limit is max_tiles"),
     "one-of-several": Meaning("fine", "one of several papers on the same scan"),

@@ -20,6 +20,7 @@ from indexing.visibility import (
     keep,
     look,
     print_without_words,
+    spoken,
 )
 from retrieval.tiling import TileSettings
 from retrieval.types import Box, PageWords
@@ -137,10 +138,10 @@ def with_missing(
             continue
         left = max(0, left - found.tiles)
         cut |= found.left_out > 0
-        if found.confidence < _SURE or _spoken(found.words) < _FEWEST:
+        if found.confidence < _SURE or spoken(found.words) < _FEWEST:
             continue
         new = keep(found.words, ~_known(found.words, words, box))
-        if _spoken(new) < _FEWEST:
+        if spoken(new) < _FEWEST:
             continue
         words = _joined(words, new, box)
     if cut:
@@ -170,11 +171,7 @@ def _part(
 def _gibberish(layer: PageWords, read: PageWords) -> bool:
     """Whether the layer is not what the page says: hardly a word in it, and far more on the page.
     Fonts with made-up codes give signs that look like any others."""
-    return _spoken(layer) < _WORDLIKE * len(layer) and _spoken(read) > len(layer)
-
-
-def _spoken(words: PageWords) -> int:
-    return sum(sum(map(str.isalnum, text)) > 1 for text in words.texts)
+    return spoken(layer) < _WORDLIKE * len(layer) and spoken(read) > len(layer)
 
 
 def _on_page(words: PageWords, box: Box) -> PageWords:

@@ -128,9 +128,11 @@ def read_words(
         return first
     on_part()
     try:
-        return _read(raster, "rapidocr", settings, on_part)
+        second = _read(raster, "rapidocr", settings, on_part)
     except EncoderError:
         return first
+    # Of print in dots rapidocr may see nothing at all.
+    return second if len(second.words) else first
 
 
 class Turned:

@@ -13,12 +13,15 @@ from indexing.ocr_engines import COMFORT
 from indexing.renderers import OpenDocument
 from indexing.renderers.base import Image, pixel_part
 from indexing.settings import IntakeSettings
+from indexing.visibility import PRINT_DPI, print_without_words, spoken
 from retrieval.legibility import MINIMUM
 from retrieval.tiling import PixelBox, TileSettings
 from retrieval.types import Box, PageWords
 
 # Of what OCR saw, the share that it could not read, or that is too small to be trusted.
 _PARTLY, _MOSTLY = 0.1, 0.5
+# Of a page with lines of print, fewer words than this are as good as none: it is too faint.
+_FEWEST = 3
 # A page is drawn again, finer, for print that gains at least this much; beyond the second, engines
 # gain nothing more.
 _WORTH, _FINEST_DPI = 1.2, 600
@@ -111,11 +114,19 @@ def read_picture(
         faults.flags.append("turned")
     if found.left_out:
         faults.flags.append("detail-cut")
-    if found.unread >= _PARTLY:
-        faults.flags.append("illegible" if found.unread >= _MOSTLY else "partly-illegible")
+    lost = spoken(found.words) < _FEWEST and _shows_print(image, settings.ocr_dpi)
+    if found.unread >= _PARTLY or lost:
+        faults.flags.append("illegible" if found.unread >= _MOSTLY or lost else "partly-illegible")
     if not len(found.words):
         return kept, source
     return found.words, f"ocr:{found.engine}"
+
+
+def _shows_print(image: Image, dpi: int) -> bool:
+    """Whether ``image``, a page at ``dpi``, has something like lines of print on it."""
+    picture = Pillow.fromarray(image)
+    coarse = np.asarray(picture.reduce(max(1, round(dpi / PRINT_DPI))), np.uint8)
+    return bool(print_without_words(PageWords.empty(), coarse))
 
 
 def _finer(document: OpenDocument, number: int, found: OcrPage, dpi: int) -> int:

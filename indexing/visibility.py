@@ -171,6 +171,11 @@ def keep(words: PageWords, chosen: NDArray[np.bool_]) -> PageWords:
     return PageWords(texts, words.boxes[chosen], words.lines[chosen])
 
 
+def spoken(words: PageWords) -> int:
+    """How many of ``words`` have two letters or digits, as words of a language do."""
+    return sum(sum(map(str.isalnum, text)) > 1 for text in words.texts)
+
+
 def print_without_words(words: PageWords, image: Image) -> list[Box]:
     """Parts of the page that look like lines of print and hold no word of the layer.
 

@@ -43,6 +43,11 @@ def test_every_method_is_tuned_on_some_clips_and_reported_on_others(tmp_path: Pa
     assert by_method["folioscope"]["recordings: found"] == "3/3"
     assert by_method["folioscope"]["recordings: in vain"] == "0/3"
     assert all(row["film: found"] == "0/0" for row in found.rows)
+    each = bench_video.measure_clips(tmp_path, labels).rows
+    assert [(row["clip"], row["found"], row["in_vain"]) for row in each] == [
+        ("one.mp4", 3, 0),
+        ("two.mp4", 3, 0),
+    ]
     with pytest.raises(InputError, match="none of the clips"):
         bench_video.measure_video(tmp_path / "nothing", labels, False)
     labels.write_text("{}")

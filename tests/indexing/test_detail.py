@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pymupdf
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from indexing.media_types import PDF
 from indexing.picture_reading import PageRaster
@@ -89,3 +89,28 @@ def test_a_poster_larger_than_one_picture_may_be_is_read_in_its_full_detail(tmp_
     read = set(found.words.texts) & set(samples.PARAGRAPH.split())
     assert len(read) > 20 and "illegible" not in found.flags
     assert (found.words.boxes[:, 0] > 0.79).all() and (found.words.boxes[:, 1] > 0.88).all()
+
+
+@pytest.mark.slow
+def test_print_too_faint_to_be_read_is_told_of(tmp_path: Path) -> None:
+    """A fax of which only specks are left: there is print, and nothing of it can be read."""
+    rng = np.random.default_rng(5)
+    page = Image.new("L", (900, 700), 255)
+    draw = ImageDraw.Draw(page)
+    for row in range(9):
+        draw.text(
+            (30, 30 + 70 * row),
+            "Harbour dues payable in December 73041",
+            fill=0,
+            font=ImageFont.load_default(36),
+        )
+    specks = np.where(rng.random((700, 900)) < 0.2, np.asarray(page), 255).astype(np.uint8)
+    settings = IntakeSettings(ocr="tesseract")
+    found = {}
+    for name, image in (("specks", specks), ("blank", np.full_like(specks, 255))):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(image).save(path)
+        with open_document(path, "image/png", settings) as document:
+            found[name] = read_page(document, path, "image/png", 0, settings, want_image=False)
+    assert "illegible" in found["specks"].content.flags
+    assert found["blank"].content.flags == ()
