@@ -21,6 +21,7 @@ from retrieval.manifest import (
     MANIFEST_NAME,
     Manifest,
     generation_path,
+    pin_current,
     read_manifest,
     read_manifest_file,
     write_manifest,
@@ -50,23 +51,27 @@ def verify(root: Path) -> list[Problem]:
     Reads every file once to hash it and every page once to decode it. Safe beside a running
     writer and beside readers. Raises ``StorageError`` only if there is no index at all.
     """
-    problems: list[Problem] = []
     try:
-        manifest = read_manifest(root)
+        manifest, lease = pin_current(root)
     except StorageError as error:
         if not _copies(root):
             raise
         return [Problem(str(root / MANIFEST_NAME), str(error), _REPAIR)]
+    # Hashing takes minutes: without a lease, two commits meanwhile would look like lost files.
+    with lease or contextlib.nullcontext():
+        problems = _check_copy(root, manifest) + damaged_files(root, manifest)
+    return problems or list(_check_rows(root))
+
+
+def _check_copy(root: Path, manifest: Manifest) -> list[Problem]:
     copy = generation_path(root, manifest.generation)
     try:
-        if read_manifest_file(copy) != manifest:
-            problems.append(Problem(str(copy), "differs from the manifest", _REPAIR))
+        if read_manifest_file(copy) == manifest:
+            return []
+        what = "differs from the manifest"
     except StorageError as error:
-        problems.append(Problem(str(copy), str(error), _REPAIR))
-    problems += damaged_files(root, manifest)
-    if not problems:
-        problems += _check_rows(root)
-    return problems
+        what = str(error)
+    return [Problem(str(copy), what, _REPAIR)]
 
 
 def damaged_files(root: Path, manifest: Manifest) -> list[Problem]:

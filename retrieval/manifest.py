@@ -260,6 +260,17 @@ class GenerationLease:
         self.close()
 
 
+def pin_current(root: Path) -> tuple[Manifest, GenerationLease | None]:
+    """The current manifest and a lease on its generation, whose files then stay; no lease if the
+    generation's copy is missing. A commit in between means trying again."""
+    for _ in range(20):
+        manifest = read_manifest(root)
+        lease = GenerationLease.take(root, manifest.generation)
+        if lease is not None:
+            return manifest, lease
+    return manifest, None
+
+
 def retire_generations(root: Path, keep: frozenset[int]) -> list[Manifest]:
     """Drop the copies of generations that nobody reads; return the manifests that remain.
 

@@ -40,6 +40,8 @@ def select(documents: Mapping[int, DocumentRow], condition: str) -> NDArray[np.i
     try:
         _fill(connection, columns, documents)
         connection.set_authorizer(_authorise)
+        # A few nested calls of replace() would otherwise make a text of a gigabyte.
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
         connection.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000)
         connection.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200)
         connection.set_progress_handler(_Budget(), 10_000)

@@ -17,7 +17,7 @@ from retrieval.manifest import (
     GenerationLease,
     Manifest,
     generation_path,
-    read_manifest,
+    pin_current,
 )
 from retrieval.signs import Signs
 from retrieval.store_files import check_files
@@ -71,7 +71,12 @@ class Store:
     @classmethod
     def open(cls, root: Path) -> Store:
         """The current generation. Raises ``StorageError`` naming a missing or altered file."""
-        manifest, lease = _pin(root)
+        manifest, lease = pin_current(root)
+        if lease is None:
+            raise StorageError(
+                f"{generation_path(root, manifest.generation)} is missing or unreadable although "
+                f"{root / MANIFEST_NAME} names it; run `folioscope index repair`"
+            )
         try:
             check_files(root, manifest)
             with lance_errors(root / LANCE, REMEDY):
@@ -216,19 +221,6 @@ class Store:
         if not self._tables:
             raise StorageError(f"this reader of {self._root} is closed; open a new one")
         return lance_errors(self._root / LANCE, REMEDY)
-
-
-def _pin(root: Path) -> tuple[Manifest, GenerationLease]:
-    """The current manifest and a lease on it; a commit in between means trying again."""
-    for _ in range(20):
-        manifest = read_manifest(root)
-        lease = GenerationLease.take(root, manifest.generation)
-        if lease is not None:
-            return manifest, lease
-    raise StorageError(
-        f"{generation_path(root, manifest.generation)} is missing or unreadable although "
-        f"{root / MANIFEST_NAME} names it; run `folioscope index repair`"
-    )
 
 
 def _check_columns(

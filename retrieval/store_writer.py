@@ -285,7 +285,10 @@ class StoreWriter:
         pages = self.pages()
         table = LANE_PREFIX + name
         with self._lance():
-            self._tables[table] = connect(self._root).create_table(table, schema=schema_of(table))
+            # The generation before may hold a lane of this name that was taken out since.
+            self._tables[table] = connect(self._root).create_table(
+                table, schema=schema_of(table), mode="overwrite"
+            )
         lanes = {**self._manifest.lanes, name: spec.lane()}
         self._manifest = replace(self._manifest, lanes=lanes)
         count = 0
@@ -368,7 +371,7 @@ class StoreWriter:
         self._must_be_open()
         self._flush()
         self._apply_deletes()
-        with self._lance():
+        with self._whole(), self._lance():
             for table in self._tables.values():
                 table.optimize(cleanup_older_than=_NEVER)
                 # The version that a rewrite makes still names the files that it replaced, so
@@ -516,7 +519,7 @@ class StoreWriter:
     def _apply_deletes(self) -> None:
         doc_ids = sorted(self._removed)
         self._removed = set()
-        with self._lance():
+        with self._whole(), self._lance():
             self._delete_rows(tuple(self._tables), doc_ids)
         fault_point("deletes-applied")
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval import integrity
 from retrieval.errors import StorageError
 from retrieval.integrity import repair, verify
-from retrieval.manifest import read_manifest
+from retrieval.manifest import FileRecord, read_manifest
 from retrieval.store import Store, StoreWriter
 from tests.retrieval.store_samples import add, build, contents, write_vectors
 
@@ -71,6 +72,25 @@ def test_a_whole_index_has_no_problems(index: Path) -> None:
     assert verify(index) == []
     assert repair(index) == []
     assert verify(index) == []
+
+
+def test_a_writer_beside_it_does_not_look_like_damage(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commits while files are being hashed supersede the generation that is being checked."""
+    compare = integrity.same_bytes
+
+    def beside(path: Path, record: FileRecord) -> bool:
+        monkeypatch.setattr(integrity, "same_bytes", compare)
+        with StoreWriter.open(index) as writer:
+            for name in ("one", "two", "three"):
+                add(writer, name, ["a page"])
+                writer.commit(write_vectors)
+        return compare(path, record)
+
+    monkeypatch.setattr(integrity, "same_bytes", beside)
+    assert verify(index) == []
+    assert integrity.same_bytes is compare
 
 
 def test_no_index_at_all(tmp_path: Path) -> None:

@@ -83,6 +83,14 @@ def test_a_lane_comes_and_goes_whole(tmp_path: Path) -> None:
         assert writer.manifest.lanes[LANE].counts["page_vectors"] == 5
         writer.drop_lane(LANE)
         writer.commit(write_vectors)
+        # The generation before still has it, for its readers.
+        writer.add_lane(LANE, LANE_SPEC, lane_rows(writer))
+        writer.commit(write_vectors)
+        assert verify(tmp_path) == []
+        with Store.open(tmp_path) as store:
+            assert store.lanes[LANE].record.counts["page_vectors"] == 5
+        writer.drop_lane(LANE)
+        writer.commit(write_vectors)
         writer.commit(settings={})
     assert verify(tmp_path) == []
     assert not list((tmp_path / "lance").glob("lane-*"))

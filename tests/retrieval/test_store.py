@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -336,6 +337,7 @@ def test_filters(sample: Store, condition: str, expected: list[int]) -> None:
         "randomblob(1000000000) IS NULL",
         "year = ?",
         "(" * 300 + "1" + ")" * 300,
+        f"length(replace('{'a' * 900}', 'a', replace('{'a' * 900}', 'a', '{'a' * 9}'))) > 0",
         "year = '\x00",
     ],
 )
@@ -351,22 +353,33 @@ def test_a_writer_that_failed_half_way_refuses_to_go_on(tmp_path: Path) -> None:
     build(root)
     with Store.open(root) as store:
         before = list(contents(store))
-    data, aside = root / "lance" / "pages.lance" / "data", tmp_path / "aside"
+    data = root / "lance" / "pages.lance" / "data"
+
+    @contextmanager
+    def no_folder(folder: Path) -> Iterator[None]:
+        aside = folder.rename(tmp_path / "aside")
+        folder.write_text("a disk that fails")
+        yield
+        folder.unlink()
+        aside.rename(folder)
 
     def fails(vectors: VectorBatches, path: Path) -> None:
         raise OSError("no space left on device")
 
     with StoreWriter.open(root) as writer:
         add(writer, "delta", ["owls hunt"])
-        data.rename(aside)
-        data.write_text("a disk that fails")
-        with pytest.raises(StorageError):
+        with no_folder(data), pytest.raises(StorageError):
             writer.page_vectors()
-        data.unlink()
-        aside.rename(data)
         for attempt in (writer.commit, writer.compact, lambda: add(writer, "epsilon", ["voles"])):
             with pytest.raises(StorageError, match=r"failed; what was committed before is safe"):
                 attempt()
+    with StoreWriter.open(root) as writer:
+        writer.remove_document(0)
+        with no_folder(data.with_name("_deletions")), pytest.raises(StorageError):
+            writer.pages()
+        # Its pages are still there, so that to commit now would leave them without a document.
+        with pytest.raises(StorageError, match="a new writer goes on"):
+            writer.commit(write_vectors)
     with StoreWriter.open(root) as writer:
         add(writer, "delta", ["owls hunt"])
         with pytest.raises(OSError, match="no space"):
