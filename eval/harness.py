@@ -231,7 +231,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def compare_runs(first: Run, second: Run) -> dict[str, Any]:
-    """``second`` against ``first`` on the questions that both answered.
+    """``second`` against ``first`` on the questions that both answered and some page answers.
 
     Each measure's means, the difference with a 95 % interval of its own, and p of a paired
     randomisation test. Raises ``InputError`` if they share no question.
@@ -239,7 +239,7 @@ def compare_runs(first: Run, second: Run) -> dict[str, Any]:
     shared = [
         question
         for qid, question in first.questions.items()
-        if _same(question, second.questions.get(qid))
+        if question.relevant and _same(question, second.questions.get(qid))
     ]
     if not shared:
         raise InputError("the two runs have no question in common; compare runs of one data set")

@@ -160,7 +160,9 @@ def _recall(shown: Sequence[Shown]) -> Section:
 def _by_kind(shown: Sequence[Shown]) -> list[Section]:
     rows = [{row["group"]: row for row in each.results["groups"][:-1]} for each in shown]
     counts = {name: row["questions"] for name, row in rows[0].items()}
-    kinds = sorted(counts, key=lambda name: -counts[name])[:_KINDS]
+    # Runs may differ in the scope of a question, and so in the names of their groups.
+    shared = [name for name in counts if all(name in found for found in rows)]
+    kinds = sorted(shared, key=lambda name: -counts[name])[:_KINDS]
     if len(kinds) < 2:
         return []
     groups = [

@@ -62,7 +62,9 @@ class Run:
 def read_run(path: Path) -> Run:
     """Read a run. Raises ``InputError`` if it is not one; a torn last line is dropped."""
     try:
-        lines = path.read_text("utf-8").split("\n")
+        # What follows the last line end was being written when the run was stopped; it may end
+        # within a letter.
+        lines = path.read_bytes().rpartition(b"\n")[0].decode("utf-8").split("\n")
         header = json.loads(lines[0])
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a run of `folioscope eval run` ({error})") from error
@@ -70,8 +72,7 @@ def read_run(path: Path) -> Run:
         raise InputError(f"{path}: not a run of `folioscope eval run` (no {FORMAT} header)")
     answered: dict[str, Answered] = {}
     questions: dict[str, Question] = {}
-    # What follows the last line end is a line that was being written when the run was stopped.
-    for number, line in enumerate(lines[1:-1], 2):
+    for number, line in enumerate(lines[1:], 2):
         try:
             row = json.loads(line)
             question = _question(row.pop("question"))
@@ -217,9 +218,9 @@ def _resume(path: Path, config: Mapping[str, Any]) -> Run | None:
         raise InputError(
             f"{path} holds a run with another {', '.join(different)}; name another file"
         )
-    text = path.read_text("utf-8")
-    if not text.endswith("\n"):
-        path.write_text(text[: text.rfind("\n") + 1], "utf-8")
+    data = path.read_bytes()
+    if not data.endswith(b"\n"):
+        path.write_bytes(data[: data.rfind(b"\n") + 1])
     return run
 
 

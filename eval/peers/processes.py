@@ -116,9 +116,15 @@ class Stage:
                 cwd=self._code if apart else None,
                 start_new_session=True,
             )
-            if cores:
-                os.sched_setaffinity(process.pid, sorted(os.sched_getaffinity(0))[:cores])
-            ended, peak = _watch(process, findings, limits, kill_after_s)
+            try:
+                if cores:
+                    os.sched_setaffinity(process.pid, sorted(os.sched_getaffinity(0))[:cores])
+                ended, peak = _watch(process, findings, limits, kill_after_s)
+            finally:
+                # In a session of its own it does not hear of the terminal's Ctrl-C.
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
         return Outcome(_read(findings), _said(ended, findings), time.perf_counter() - began, peak)
 
 

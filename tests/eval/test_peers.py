@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from eval.bench_cli import app
+from eval.peers import processes
 from eval.peers.capabilities import check_capabilities
 from eval.peers.engines import ENGINES
 from eval.peers.environments import ENVIRONMENTS, interpreter, make
@@ -156,6 +158,24 @@ def test_limits_end_a_process(workload: Workload, tmp_path: Path) -> None:
     assert "GB of memory" in fat.ended
     failed = stage.run("folioscope", "measure", Limits(), setting_s=1, **place)
     assert failed.ended.startswith("failed with exit code 1: StorageError")
+
+
+def test_a_process_does_not_outlive_who_waits_for_it(
+    workload: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a session of its own, so that Ctrl-C at the terminal does not reach it."""
+    seen: list[int] = []
+
+    def interrupted(pid: int) -> float:
+        seen.append(pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes, "_private_mb", interrupted)
+    stage = Stage(tmp_path / "stage")
+    with pytest.raises(KeyboardInterrupt):
+        stage.run("folioscope", "build", Limits(), workload=workload.folder, folder=tmp_path)
+    with pytest.raises(ProcessLookupError):
+        os.kill(seen[0], 0)
 
 
 def fails(*arguments: str) -> FolioscopeError:

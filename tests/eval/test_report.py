@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from eval.cli import app
 from eval.config import read_config
-from eval.harness import run_config
+from eval.harness import compare_runs, run_config
 from eval.plots import Bars, Line, bar_plot, line_plot, standing_alone
 from eval.report import write_report
 from eval.report_pages import first_rank, worst_questions
@@ -155,6 +155,19 @@ def test_runs_of_different_questions_are_not_reported_together(
     with pytest.raises(InputError, match="holds no answered question"):
         (tmp_path / "none.jsonl").write_text(one.read_text("utf-8").split("\n")[0] + "\n")
         write_report([tmp_path / "none.jsonl"], tmp_path / "report.html")
+
+
+def test_runs_that_differ_in_scope_or_have_questions_without_answer_are_reported_together(
+    collection: Path, tmp_path: Path
+) -> None:
+    rows = [*QUESTIONS, row("q6", "otter in the sea", "report-0.pdf", [], answerable=False)]
+    asked = write_jsonl(tmp_path / "asked.jsonl", rows)
+    one = ran(collection, asked, tmp_path / "one.jsonl", answers=True)
+    two = ran(collection, asked, tmp_path / "two.jsonl", answers=True, scope="doc")
+    first, second = read_run(one), read_run(two)
+    assert "q6" in first.questions and first.questions["q1"].scope != second.questions["q1"].scope
+    assert compare_runs(first, second)["questions"] == 5
+    assert write_report([one, two], tmp_path / "report.html") > 0
 
 
 def test_the_command(collection: Path, dataset: Path, tmp_path: Path) -> None:

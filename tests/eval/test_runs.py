@@ -92,8 +92,14 @@ def test_a_stopped_run_goes_on_where_it_ended(
 def test_a_torn_line_is_no_answer(index: Index, questions: list[Question], tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     ask(index, questions, path)
-    path.write_text(path.read_text("utf-8")[:-1], "utf-8")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
     assert list(read_run(path).answered) == ["q1", "q2", "q3", "q4"]
+    # Torn within a letter: half of one is no text at all.
+    path.write_bytes(whole[:-20] + "é".encode()[:1])
+    assert list(read_run(path).answered) == ["q1", "q2", "q3", "q4"]
+    ask(index, questions, path)
+    assert len(read_run(path).answered) == 5
 
 
 def test_a_run_that_never_got_past_its_first_line(
