@@ -74,6 +74,15 @@ def verify_receipt(path: Path, index: Index) -> list[str]:
         ) from error
     if not isinstance(receipt, dict) or receipt.get("format") != FORMAT:
         raise InputError(f"{path}: not a receipt of `folioscope ask --receipt` (no {FORMAT})")
+    try:
+        return _problems(receipt, index)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: a receipt that lacks something or was altered ({error!r}); make it anew"
+        ) from error
+
+
+def _problems(receipt: dict[str, Any], index: Index) -> list[str]:
     problems = []
     digest = receipt.pop("sha256", "")
     if digest != _digest(receipt):

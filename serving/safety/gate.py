@@ -213,6 +213,10 @@ class SafetyGate:
         else:
             same = [stage, case.question, case.answer or ""]
             same += sorted({finding.score.category for finding in findings})
+            # Approved for what one page says is not approved for what another says.
+            pages = {p.page_id: f"{p.sha256}/{p.page}" for p in case.evidence}
+            found = [f.score for f in findings if f.score.page_id is not None]
+            same += sorted({f"{pages.get(s.page_id or 0, '')}: {s.quote}" for s in found})
         seed = json.dumps([self._origin, *same], ensure_ascii=False)
         return ReviewCase(
             fingerprint=hashlib.sha256(seed.encode("utf-8", "surrogatepass")).hexdigest(),

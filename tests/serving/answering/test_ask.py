@@ -16,7 +16,7 @@ from folioscope import app as command
 from indexing.index import Index
 from retrieval.errors import InputError, ServiceError
 from serving.answering.pipeline import Answerer, AnswerSettings
-from serving.answering.receipts import receipt_of, verify_receipt
+from serving.answering.receipts import FORMAT, receipt_of, verify_receipt
 from serving.answering.types import Answer, EvidencePage
 from serving.answering.vlm import EndpointModel, EndpointSettings
 from serving.safety.types import Band, Evidence, Verdict
@@ -349,6 +349,9 @@ def test_a_receipt_holds_until_something_changes(index: Index, tmp_path: Path) -
     assert any("claim 1" in problem for problem in said)
     path.write_text("{}")
     with pytest.raises(InputError, match="not a receipt"):
+        verify_receipt(path, index)
+    path.write_text(json.dumps({"format": FORMAT, "pages": {"one": 1}}))
+    with pytest.raises(InputError, match="lacks something"):
         verify_receipt(path, index)
 
 

@@ -31,7 +31,7 @@ def page(
     page_id: int, *lines: str, sha256: str = "ab" * 32, flags: tuple[str, ...] = ()
 ) -> Evidence:
     """A found page that says some lines."""
-    return Evidence(page_id, "/docs/a.pdf", page_id, words_of(*lines), "layer", flags, "ab" * 32)
+    return Evidence(page_id, "/docs/a.pdf", page_id, words_of(*lines), "layer", flags, sha256)
 
 
 @dataclass

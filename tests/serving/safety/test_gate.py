@@ -13,7 +13,7 @@ from serving.safety.gate import SafetyGate
 from serving.safety.limits import Timed
 from serving.safety.policy import Calibration, CategoryPolicy, Policy, Rate
 from serving.safety.queue import ReviewQueue
-from serving.safety.types import Case, Detector, Score
+from serving.safety.types import Case, Detector, Score, Verdict
 from tests.serving.safety.cases import Says, page
 
 POLICY = Policy(
@@ -187,6 +187,23 @@ def test_a_page_that_was_approved_is_shown_whatever_is_asked(queue: ReviewQueue)
     assert item.case.place == "page" and item.case.page == 2 and item.case.quote == "Rent rose"
     queue.decide(item.id, "approved", who="ann")
     assert asked.before("Who pays?", PAGES).kept is None
+
+
+def test_a_question_approved_with_one_page_is_not_approved_with_another(
+    queue: ReviewQueue,
+) -> None:
+    held = Policy(name="hold", categories={"harm": CategoryPolicy(review=0.5, pages="hold")})
+
+    def asked(page_id: int, quote: str) -> Verdict:
+        says = Says([Score("harm", 0.6, "page", page_id, quote)], categories=("harm",))
+        checks = [Timed(says, 30)]
+        return SafetyGate(held, checks, checks, queue=queue).before("When is rent due?", PAGES)
+
+    first = asked(1, "Rent is due")
+    assert first.review_id is not None
+    queue.decide(first.review_id, "approved", who="ann")
+    assert asked(1, "Rent is due").band == "allow"
+    assert asked(2, "Rent rose").band == asked(1, "on Monday").band == "review"
 
 
 def test_what_must_be_blocked_is_not_put_before_a_person(queue: ReviewQueue) -> None:
