@@ -110,6 +110,8 @@ class Collection:
             self.reload()
         except FolioscopeError as error:
             _log.error("collection %s: cannot open the new generation: %s", self.name, error)
+        except Exception:  # the boundary of who watches for generations, who must go on
+            _log.exception("collection %s: cannot open the new generation", self.name)
 
     def close(self) -> None:
         """Stop indexing and let go of the index."""
@@ -139,7 +141,9 @@ class Collection:
 
     def _finished(self, job: Job, result: Mapping[str, Any]) -> None:
         self.reload_or_keep()
-        held = {row.source for row in self.index.documents_where({}).values()}
+        # The same file may have been uploaded again since, and wait to be indexed.
+        held = self._jobs.to_add(self.name)
+        held |= {row.source for row in self.index.documents_where({}).values()}
         for path in map(Path, job.work.get("discard", ())):
             if str(path) not in held:
                 self.uploads.discard(path)

@@ -26,6 +26,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 # How often a job may take the indexing process with it, or find the index held by another
 # writer, before it is given up.
 _MOST_TRIES = 5
+# Seconds until jobs are looked for again after the records could not be read or written.
+_PAUSE = 5.0
 _CRASHED = "the indexing process ended unexpectedly on it, several times"
 
 
@@ -71,16 +73,26 @@ class Jobs:
         rows = self._database.rows("SELECT * FROM jobs WHERE id = ?", job_id)
         return _job(rows[0]) if rows else None
 
-    def newest(self, collection: str, limit: int = 100) -> list[Job]:
-        """The newest jobs of a collection."""
+    def newest(self, collection: str, limit: int = 100, *, owner: str | None = None) -> list[Job]:
+        """The newest jobs of a collection, or those that one key asked for."""
         return [
             _job(row)
             for row in self._database.rows(
-                "SELECT * FROM jobs WHERE collection = ? ORDER BY created DESC, id LIMIT ?",
+                "SELECT * FROM jobs WHERE collection = ? AND owner = coalesce(?, owner)"
+                " ORDER BY created DESC, id LIMIT ?",
                 collection,
+                owner,
                 limit,
             )
         ]
+
+    def to_add(self, collection: str) -> set[str]:
+        """The files that unfinished jobs of a collection have to read."""
+        rows = self._database.rows(
+            "SELECT work FROM jobs WHERE collection = ? AND state IN ('queued', 'running')",
+            collection,
+        )
+        return {file["path"] for row in rows for file in json.loads(row["work"])["add"]}
 
     def waiting(self, collection: str) -> int:
         """Jobs that are not finished."""
@@ -92,8 +104,13 @@ class Jobs:
         return int(rows[0]["n"])
 
     def take(self, collection: str) -> Job | None:
-        """The oldest queued job, now running."""
+        """The oldest queued job, now running. Asked by the collection's one worker: what is
+        running by then was left behind by an error, and is queued again."""
         with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = 'queued' WHERE collection = ? AND state = 'running'",
+                (collection,),
+            )
             row = connection.execute(
                 "SELECT id FROM jobs WHERE collection = ? AND state = 'queued'"
                 " ORDER BY created, id LIMIT 1",
@@ -201,34 +218,46 @@ class JobWorker:
         self._wake.set()
         with self._guard:
             self._kill()
-        self._thread.join(timeout=10)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=10)
 
     def _run(self) -> None:
         tries: dict[str, int] = {}
         while not self._stop.is_set():
-            job = self._jobs.take(self._collection)
-            if job is None:
+            try:
+                job = self._jobs.take(self._collection)
+                if job is not None:
+                    self._try(job, tries)
+                    continue
                 with self._guard:
                     self._kill()  # idle: its memory is better used by searches
                 self._wake.wait()
-                self._wake.clear()
-                continue
-            try:
-                self._do(job)
-            except (OSError, ValueError, _IndexBusyError) as error:
-                tries[job.id] = tries.get(job.id, 0) + 1
-                _log.warning("job %s, try %d: %r", job.id, tries[job.id], error)
-                if self._stop.is_set() or tries[job.id] < _MOST_TRIES:
-                    self._jobs.requeue(job.id)
-                    # Another writer may be at work; a full disk may be cleared.
-                    self._stop.wait(min(30.0, 2.0 ** tries[job.id] / 2))
-                else:
-                    reason = str(error) if isinstance(error, _IndexBusyError) else _CRASHED
-                    self._jobs.finish(job.id, "failed", {"reason": reason})
+            except Exception:  # the boundary of the thread: without it no job would be done again
+                _log.exception("the jobs of %s stopped, and go on", self._collection)
+                self._wake.wait(_PAUSE)
+            self._wake.clear()
+
+    def _try(self, job: Job, tries: dict[str, int]) -> None:
+        try:
+            self._do(job)
+        except Exception as error:  # whatever it is, it must not cost the jobs behind this one
+            tries[job.id] = tries.get(job.id, 0) + 1
+            _log.warning("job %s, try %d: %r", job.id, tries[job.id], error)
+            if self._stop.is_set() or tries[job.id] < _MOST_TRIES:
+                self._jobs.requeue(job.id)
+                # Another writer may be at work; a full disk may be cleared.
+                self._stop.wait(min(30.0, 2.0 ** tries[job.id] / 2))
+            else:
+                reason = str(error) if isinstance(error, _IndexBusyError) else _CRASHED
+                self._jobs.finish(job.id, "failed", {"reason": reason})
 
     def _do(self, job: Job) -> None:
         """Raises ``OSError`` if the process ends before the job does."""
         with self._guard:
+            if self._stop.is_set():
+                raise OSError("the server stops")
+            if not self._is_running(job):
+                return  # cancelled since it was taken
             self._current = job.id
             process = self._process or self._begin()
         try:
@@ -251,15 +280,21 @@ class JobWorker:
                     self._jobs.finish(job.id, "failed", {"reason": public(event["message"])})
                     return
             raise OSError(f"exit status {process.wait()}")
-        except OSError:
+        except _IndexBusyError:
+            raise
+        except Exception:
+            # What the process has still to say is of this job, so the next one needs another.
             with self._guard:
                 self._kill()
-            found = self._jobs.get(job.id)
-            if found is None or found.state != "cancelled":
+            if self._is_running(job):
                 raise
         finally:
             with self._guard:
                 self._current = None
+
+    def _is_running(self, job: Job) -> bool:
+        found = self._jobs.get(job.id)
+        return found is not None and found.state == "running"
 
     def _begin(self) -> subprocess.Popen[str]:
         self._process = subprocess.Popen(

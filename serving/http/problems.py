@@ -113,6 +113,11 @@ def of_error(error: FolioscopeError) -> Problem:
             {"Retry-After": "10"},
         )
     _log.error("unexpected kind of error: %s", error)
+    return unexpected()
+
+
+def unexpected() -> Problem:
+    """The problem that an error of ours is which nobody thought of."""
     return Problem(500, "internal", "Something went wrong inside.", "Report the request id.")
 
 
@@ -147,7 +152,4 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> JSONResponse:
         _log.error("unexpected error in %s", request.url.path, exc_info=error)
-        return respond(
-            request,
-            Problem(500, "internal", "Something went wrong inside.", "Report the request id."),
-        )
+        return respond(request, unexpected())

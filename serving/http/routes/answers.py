@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from indexing.index import Index
 from retrieval.errors import FolioscopeError
 from serving.answering.pipeline import Answerer, Event
 from serving.answering.receipts import receipt_of
@@ -24,16 +26,17 @@ from serving.http.schemas import AnswerOut, AskRequest, SearchResponse
 from serving.http.state import Reader, Server, ServerState
 
 router = APIRouter(tags=["answers"])
+_log = logging.getLogger("folioscope.http")
 _END = object()
 
 
 @router.post("/ask")
 async def ask(body: AskRequest, request: Request, server: Server, who: Reader) -> AnswerOut:
     """Answer a question; every citation was checked against the page's words."""
-    collection, stop = _prepare(body, server, who), threading.Event()
+    (collection, index), stop = _prepare(body, server, who), threading.Event()
     try:
         answer = await while_connected(
-            request, server.answers.run(lambda: _whole(body, server, who, collection, stop))
+            request, server.answers.run(lambda: _whole(body, server, who, collection, index, stop))
         )
     finally:
         stop.set()
@@ -45,11 +48,11 @@ async def ask_for_receipt(
     body: AskRequest, request: Request, server: Server, who: Reader
 ) -> dict[str, Any]:
     """Answer, as an evidence receipt that `folioscope receipt verify` checks offline."""
-    collection, stop = _prepare(body, server, who), threading.Event()
+    (collection, index), stop = _prepare(body, server, who), threading.Event()
 
     def work() -> dict[str, Any]:
-        answer = _whole(body, server, who, collection, stop)
-        return receipt_of(answer, collection.index)
+        answer = _whole(body, server, who, collection, index, stop)
+        return receipt_of(answer, index)
 
     try:
         return await while_connected(request, server.answers.run(work))
@@ -64,7 +67,7 @@ async def ask_and_stream(
     """The answer as events: `hits`, `token` (a model's words, not checked yet), then `answer`,
     which is checked; or `problem`."""
     try:
-        collection = _prepare(body, server, who)
+        collection, index = _prepare(body, server, who)
     except Problem as problem:
         yield _problem(problem)
         return
@@ -73,7 +76,7 @@ async def ask_and_stream(
     events: asyncio.Queue[Any] = asyncio.Queue()
 
     def work() -> None:
-        for event in _events(body, server, who, collection, stop):
+        for event in _events(body, server, who, collection, index, stop):
             loop.call_soon_threadsafe(events.put_nowait, event)
 
     async def run() -> None:
@@ -83,6 +86,9 @@ async def ask_and_stream(
             await events.put(problems.of_error(error))
         except Problem as problem:
             await events.put(problem)
+        except Exception:  # the boundary of a request whose head is sent: it must not just end
+            _log.exception("unexpected error in an answer")
+            await events.put(problems.unexpected())
         finally:
             await events.put(_END)
 
@@ -95,11 +101,12 @@ async def ask_and_stream(
         task.cancel()
 
 
-def _prepare(body: AskRequest, server: ServerState, who: Principal) -> Collection:
+def _prepare(body: AskRequest, server: ServerState, who: Principal) -> tuple[Collection, Index]:
+    """The collection and the generation that is asked: an answer and its receipt are of one."""
     collection = server.collections.get(who, body.collection)
     if body.doc_id is not None:
         collection.document(who, body.doc_id)
-    return collection
+    return collection, collection.index
 
 
 def _events(
@@ -107,10 +114,11 @@ def _events(
     server: ServerState,
     who: Principal,
     collection: Collection,
+    index: Index,
     stop: threading.Event,
 ) -> Iterator[Event]:
     gate = None if server.gate is None else server.gate.of(origin_of(collection.name, who))
-    answerer = Answerer(collection.index, model=server.model, gate=gate)
+    answerer = Answerer(index, model=server.model, gate=gate)
     events = answerer.stream(
         body.question,
         k=body.k,
@@ -150,10 +158,11 @@ def _whole(
     server: ServerState,
     who: Principal,
     collection: Collection,
+    index: Index,
     stop: threading.Event,
 ) -> Answer:
     answer: Answer | None = None
-    for event in _events(body, server, who, collection, stop):
+    for event in _events(body, server, who, collection, index, stop):
         if event.kind == "answer":
             answer = event.data
     if answer is None:

@@ -53,7 +53,14 @@ async def readyz(server: Server) -> dict[str, str]:
 
 @health.get("/metrics", include_in_schema=False)
 async def metrics(server: Server, who: Admin) -> Response:
-    """Prometheus' text format; needs an admin key where keys are used."""
+    """Prometheus' text format; needs an admin key of all collections where keys are used."""
+    if who.collections or who.pinned:
+        raise Problem(
+            403,
+            "key-limited",
+            "The metrics are of all collections, and this key is limited.",
+            "Ask the operator for an admin key without limits.",
+        )
     for lane in (server.searches, server.images, server.answers):
         server.metrics.inside.labels(lane.name).set(lane.inside)
     for collection in server.collections:
