@@ -85,6 +85,7 @@ class Compression:
     def of_manifest(name: str) -> Compression:
         """The setting that a manifest calls ``name``. Raises ``InputError`` if there is none."""
         kind, plus, pool = name.partition("+")
+        kind = _OTHER_NAMES.get(kind, kind)
         known = {_IN_MANIFESTS.get(kind, kind): kind for kind in _DTYPES}
         if kind not in known:
             raise InputError(f"unknown compression '{name}' in a manifest")
