@@ -75,6 +75,7 @@ class _Run:
         }
         self._questions = [q for q in questions if q.doc in self._paths]
         self._rng = rng
+        self._failures: Counter[str] = Counter()
         self._rows: list[dict[str, Any]] = []
 
     def measure(self, kill_at: float) -> Benchmark:
@@ -104,12 +105,17 @@ class _Run:
         began = time.monotonic()
         damages = Index.open(self._server.index).verify()
         self._row("damages that verify finds", time.monotonic() - began, len(damages), 0)
-        facts = {"files": len(self._files), "not_readable": skipped, "kill_at": kill_at}
+        facts: dict[str, Any] = {"files": len(self._files), "not_readable": skipped}
+        facts |= {"kill_at": kill_at, "not_answered": dict(self._failures)}
         return Benchmark("service", self._rows, {**facts, "pages": pages + gone.pages})
 
     def _row(self, step: str, seconds: float, got: int, wanted: int) -> None:
         row = {"step": step, "seconds": round(seconds, 1), "got": got, "of": wanted}
         self._rows.append(row)
+
+    def _asked(self, when: str, asker: _Asker) -> None:
+        self._row(f"asked {when}, answered", 0.0, asker.answered, asker.asked)
+        self._failures += asker.failures
 
     def _upload_until(self, kill_at: float) -> list[str]:
         """Upload all, then kill the server in the middle of its work; the jobs' ids."""
@@ -126,7 +132,7 @@ class _Run:
                 asker.expect_the_end()
                 self._server.kill()
         self._row("jobs done when it was killed", time.monotonic() - began, done, len(jobs))
-        self._row("asked before the kill, answered", 0.0, asker.answered, asker.asked)
+        self._asked("before the kill", asker)
         return jobs
 
     def _all_there(self, jobs: Sequence[str]) -> tuple[int, list[Document]]:
@@ -139,7 +145,7 @@ class _Run:
             listed = list(_documents(client))
             pages = client.status().pages
         self._row("jobs done", seconds, sum(j.state == "done" for j in ended), len(jobs))
-        self._row("asked after it, answered", 0.0, asker.answered, asker.asked)
+        self._asked("after it", asker)
         skipped = sum(len((job.result or {}).get("skipped", ())) for job in ended)
         held = Counter(document.sha256 for document in listed)
         there = sum(sha in held for sha in self._files)
@@ -194,6 +200,7 @@ class _Asker:
         self._thread = threading.Thread(target=self._run, name="asker")
         self.asked = 0
         self.answered = 0
+        self.failures: Counter[str] = Counter()
 
     def __enter__(self) -> _Asker:
         self._thread.start()
@@ -215,9 +222,13 @@ class _Asker:
                 try:
                     client.search(self._texts[number % len(self._texts)])
                 except ApiError as error:
-                    self.asked += error.status not in _REFUSED
+                    if error.status not in _REFUSED:
+                        self.asked += 1
+                        self.failures[error.code] += 1
                 except ServiceError:
-                    self.asked += not self._killed.is_set()
+                    if not self._killed.is_set():
+                        self.asked += 1
+                        self.failures["unreachable"] += 1
                 else:
                     self.asked += 1
                     self.answered += 1
