@@ -28,6 +28,10 @@ class Scorer(Protocol):
     @property
     def is_gpu(self) -> bool: ...
 
+    def of_lane(self, name: str) -> Scorer:
+        """The same for the pages of one lane; what a device may keep is shared by all."""
+        ...
+
     def score(
         self,
         query: QueryEmbedding,
@@ -45,6 +49,10 @@ class CpuScorer:
     """The compiled kernel, or numpy."""
 
     is_gpu = False
+
+    def of_lane(self, name: str) -> CpuScorer:
+        """See ``Scorer``."""
+        return self
 
     def score(
         self,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.coarse import CoarseIndex
-from retrieval.device import Scorer, choose_scorer
+from retrieval.device import Scorer
 from retrieval.encoders.base import PageEncoder
 from retrieval.ranking import LANE, LATE
 from retrieval.resident import PatchReader, pick
@@ -58,21 +58,27 @@ class EncoderLane:
         store: Store | LaneStore,
         passage: int,
         stride: int,
-        device: str,
+        scorer: Scorer,
         resident_mb: float,
     ) -> EncoderLane:
-        """``name`` is empty for the first encoder."""
+        """``name`` is empty for the first encoder; ``scorer`` is that of all lanes."""
         # A picture's patches are no text: their order is a raster's, and a page is one passage.
         passage = 0 if "image" in encoder.reads else passage
         window, stride = store.compression.window(passage, stride)
         called = LANE + name if name else LATE
-        # One for each lane: it may keep patches by the ids of their pages.
-        scorer = choose_scorer(device)
         if scorer.is_gpu:
             coarse.use_gpu()
         patches = PatchReader(store, resident_mb)
         return EncoderLane(
-            called, encoder, coarse, store, store.signs, patches, scorer, window, stride
+            called,
+            encoder,
+            coarse,
+            store,
+            store.signs,
+            patches,
+            scorer.of_lane(called),
+            window,
+            stride,
         )
 
 

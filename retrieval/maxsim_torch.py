@@ -5,6 +5,9 @@ there a tile of pages at a time becomes the device's own float type and is multi
 questions at once. No float32 copy of the candidates exists anywhere. Pages that were scored
 stay on the device up to a budget, those asked for last longest.
 
+Where the device's memory does not do, pages kept there go, tiles become smaller, and in the end
+the processor does the work: a search is slower then, and says so once in the log.
+
 Pages are cut into blocks of equal length whose missing rows repeat the last one: a repeated
 patch does not change a maximum, as padding by zeros would. Everything here runs on torch's CPU
 tensors too, which is how it is tested against numpy.
@@ -12,6 +15,7 @@ tensors too, which is how it is tested against numpy.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -21,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.maxsim import FRACTION, PACKED, SCALED
+from retrieval.passages import best_passage
 from retrieval.store_schema import RaggedPatches
 from retrieval.types import FloatArray, QueryEmbedding
 
@@ -30,6 +35,10 @@ TILE_ROWS = 65_536
 # What passages are cut into where a page is one block.
 _BLOCK = 32
 CACHE_BYTES = 2 << 30
+# Below this many rows a tile is no burden: what lacks then is memory for anything.
+_FEWEST_ROWS = 2048
+
+_log = logging.getLogger(__name__)
 
 
 def cuda_is_there() -> bool:
@@ -40,7 +49,8 @@ def cuda_is_there() -> bool:
 
 
 class TorchScorer:
-    """Scores stored pages on ``device``; safe to share between threads, which take turns."""
+    """Scores stored pages on ``device``; safe to share between threads, which take turns, and
+    between the lanes of an index, which share what is kept of pages."""
 
     def __init__(
         self, device: str, *, cache_bytes: int = CACHE_BYTES, tile_rows: int = TILE_ROWS
@@ -51,16 +61,19 @@ class TorchScorer:
         self._torch = torch
         self.device = torch.device(device)
         self._is_cuda = bool(self.device.type == "cuda")
-        # Tensor cores multiply halves and add up in float32; a CPU has no use for halves.
-        self._dtype = torch.float16 if self._is_cuda else torch.float32
         self._tile_rows = tile_rows
         self._budget = cache_bytes
-        self._held: OrderedDict[int, Any] = OrderedDict()
+        self._held: OrderedDict[tuple[str, int], Any] = OrderedDict()
         self._bytes = 0
         self._staging: list[Any] = []
         self._copied: list[Any] = []
         self._turn = 0
         self._lock = threading.Lock()
+        self._told: set[str] = set()
+
+    def of_lane(self, name: str) -> LaneScorer:
+        """This scorer for one lane, whose pages are others than those of the same ids elsewhere."""
+        return LaneScorer(self, name)
 
     @property
     def is_gpu(self) -> bool:
@@ -95,16 +108,54 @@ class TorchScorer:
         *,
         window: int = 0,
         stride: int = _BLOCK,
+        lane: str = "",
     ) -> FloatArray:
         """``[questions, k] float32`` scores of k pages, all questions in one pass over them.
 
-        ``page_ids [k]`` name the pages for the cache, which is not used without them. ``window``
-        and ``stride`` are ``best_passage``'s. Pages without patches score ``-inf``, unless the
-        question has no tokens.
+        ``page_ids [k]`` name the pages of a ``lane`` for the cache, which is not used without
+        them. ``window`` and ``stride`` are ``best_passage``'s. Pages without patches score
+        ``-inf``, unless the question has no tokens.
         """
         if window % stride:
             raise ValueError(f"window {window} must be a multiple of stride {stride}")
+        keys = None if page_ids is None else [(lane, page_id) for page_id in page_ids.tolist()]
+        while True:
+            try:
+                return self._on_device(queries, patches, keys, window, stride)
+            except self._torch.cuda.OutOfMemoryError:
+                enough = self._make_room()
+            if not enough:
+                return _on_processor(queries, patches, window, stride)
+
+    def _make_room(self) -> bool:
+        """Whether it is worth another try, with nothing kept and tiles of half the size."""
+        with self._lock:
+            self._held.clear()
+            self._bytes = 0
+            self._torch.cuda.empty_cache()
+            if self._tile_rows <= _FEWEST_ROWS:
+                self._tell(f"{self.device} is out of memory: pages are scored by the processor")
+                return False
+            self._tile_rows = max(_FEWEST_ROWS, self._tile_rows // 2)
+            self._tell(f"{self.device} is short of memory: pages are scored in smaller batches")
+            return True
+
+    def _tell(self, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            _log.warning("%s; use --device cpu, or free its memory", what)
+
+    def _on_device(
+        self,
+        queries: Sequence[QueryEmbedding],
+        patches: RaggedPatches,
+        keys: Sequence[tuple[str, int]] | None,
+        window: int,
+        stride: int,
+    ) -> FloatArray:
+        """See ``score_many``; raises torch's ``OutOfMemoryError``."""
         torch = self._torch
+        dtype = self._dtype_for(patches.codes.dtype)
         lengths = np.diff(patches.starts)
         scores = np.full((len(queries), len(lengths)), -np.inf, np.float32)
         filled = np.flatnonzero(lengths)
@@ -118,11 +169,11 @@ class TorchScorer:
         # Halves end at 65,504: a question's tokens are brought to length 1 for the product.
         norms = np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12)
         with self._lock, torch.inference_mode():
-            question = torch.from_numpy(tokens / norms).to(self.device, self._dtype)
+            question = torch.from_numpy(tokens / norms).to(self.device, dtype)
             shares = torch.from_numpy(share * norms).to(self.device)
             found = []
             for part in self._tiles(filled, lengths):
-                rows = self._rows(patches, part, page_ids)
+                rows = self._rows(patches, part, keys)
                 found.append(self._tile(rows, lengths[part], question, shares, dim, window, stride))
             # Only here does the processor wait for the device.
             scores[:, filled] = torch.cat(found).T.cpu().numpy() * patches.scales[filled]
@@ -155,7 +206,7 @@ class TorchScorer:
         torch = self._torch
         index, page_of = _blocks(lengths, stride)
         index, page_of = (torch.from_numpy(at).to(self.device) for at in (index, page_of))
-        products = self._numbers(rows, dim) @ question.T
+        products = self._numbers(rows, dim, question.dtype) @ question.T
         if rows.dtype == torch.int8 and rows.shape[1] > dim:
             products = products.float() * self._fractions(rows, dim)
         best = products[index].amax(dim=1).float()
@@ -171,14 +222,20 @@ class TorchScorer:
         index = page_of[:, None].expand_as(values)
         return most.scatter_reduce_(0, index, values, "amax")
 
-    def _numbers(self, rows: Any, dim: int) -> Any:
-        """Codes ``[n, w]`` as the numbers ``[n, dim]`` they stand for, in the device's type."""
+    def _dtype_for(self, codes: np.dtype[Any]) -> Any:
+        """What is multiplied: tensor cores take halves and add up in float32, but an index of
+        float32 was made for more than halves hold; a CPU has no use for them."""
+        is_half = self._is_cuda and codes != np.float32
+        return self._torch.float16 if is_half else self._torch.float32
+
+    def _numbers(self, rows: Any, dim: int, dtype: Any) -> Any:
+        """Codes ``[n, w]`` as the numbers ``[n, dim]`` they stand for."""
         torch = self._torch
         if rows.dtype != torch.uint8:
-            return rows[:, :dim].to(self._dtype)
+            return rows[:, :dim].to(dtype)
         place = torch.arange(8, device=self.device, dtype=torch.uint8)
         bits = (rows[:, :, None] >> place) & 1
-        return (bits.flatten(1)[:, :dim].to(self._dtype) * 2) - 1
+        return (bits.flatten(1)[:, :dim].to(dtype) * 2) - 1
 
     def _fractions(self, rows: Any, dim: int) -> Any:
         """What the patches of ``SCALED`` rows are multiplied by, ``[n, 1] float32``."""
@@ -186,14 +243,17 @@ class TorchScorer:
         return (low.float() + high.float() * 256) / FRACTION
 
     def _rows(
-        self, patches: RaggedPatches, pages: NDArray[np.intp], page_ids: NDArray[np.int64] | None
+        self,
+        patches: RaggedPatches,
+        pages: NDArray[np.intp],
+        names: Sequence[tuple[str, int]] | None,
     ) -> Any:
         """The pages' codes on the device, one page after the other."""
         torch = self._torch
         codes = patches.codes
         if codes.dtype in (PACKED, SCALED):
             codes = codes.view(np.uint8 if codes.dtype == PACKED else np.int8)
-        keys = [] if page_ids is None else [int(page_ids[page]) for page in pages]
+        keys = [] if names is None else [names[page] for page in pages.tolist()]
         if not keys or not self._budget:
             spans = [codes[patches.starts[page] : patches.starts[page + 1]] for page in pages]
             return self._sent(spans)
@@ -209,7 +269,7 @@ class TorchScorer:
         self._keep(keys, fresh)
         return rows
 
-    def _keep(self, keys: Sequence[int], fresh: dict[int, Any]) -> None:
+    def _keep(self, keys: Sequence[tuple[str, int]], fresh: dict[tuple[str, int], Any]) -> None:
         """Remember the pages just used, and forget the ones used longest ago."""
         for key in keys:
             if key in fresh and key not in self._held:
@@ -241,6 +301,45 @@ class TorchScorer:
         sent = pinned.to(self.device, non_blocking=True)
         self._copied[self._turn].record()
         return sent.view(torch.from_numpy(rows[:1]).dtype).view(rows.shape)
+
+
+class LaneScorer:
+    """One lane's part of a ``TorchScorer`` that all lanes of an index share."""
+
+    def __init__(self, shared: TorchScorer, name: str) -> None:
+        self._shared = shared
+        self._name = name
+        self.is_gpu = shared.is_gpu
+
+    def of_lane(self, name: str) -> LaneScorer:
+        """See ``TorchScorer``."""
+        return LaneScorer(self._shared, name)
+
+    def score(
+        self,
+        query: QueryEmbedding,
+        patches: RaggedPatches,
+        page_ids: NDArray[np.int64],
+        *,
+        window: int,
+        stride: int,
+    ) -> FloatArray:
+        """``[k] float32`` for one question; see ``TorchScorer.score_many``."""
+        scores: FloatArray = self._shared.score_many(
+            [query], patches, page_ids, window=window, stride=stride, lane=self._name
+        )[0]
+        return scores
+
+
+def _on_processor(
+    queries: Sequence[QueryEmbedding], patches: RaggedPatches, window: int, stride: int
+) -> FloatArray:
+    codes, starts, scales = patches.codes, patches.starts, patches.scales
+    scores = [
+        best_passage(q.vectors, q.weights, codes, starts, scales, window=window, stride=stride)
+        for q in queries
+    ]
+    return np.stack(scores)
 
 
 def _blocks(lengths: NDArray[np.int64], stride: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

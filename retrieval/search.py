@@ -20,6 +20,7 @@ from retrieval.candidates import (
 )
 from retrieval.coarse import CoarseIndex
 from retrieval.context import plain_years
+from retrieval.device import choose_scorer
 from retrieval.encoders.base import PageEncoder
 from retrieval.errors import InputError, StorageError
 from retrieval.lanes import Asked, EncoderLane
@@ -122,7 +123,7 @@ class Searcher:
         self.encoder = encoder
         self.settings = settings or SearchSettings()
         passage = (self.settings.passage, self.settings.passage_stride)
-        where = (self.settings.device, self.settings.resident_mb)
+        where = (choose_scorer(self.settings.device), self.settings.resident_mb)
         self._lanes = [EncoderLane.open("", encoder, coarse, store, *passage, *where)]
         for name, lane in store.lanes.items():
             other, its_coarse = others[name]

@@ -110,6 +110,48 @@ def test_pages_stay_on_the_device_up_to_a_budget(device: str) -> None:
 
 
 @devices
+def test_lanes_share_a_budget_but_not_their_pages(device: str) -> None:
+    queries, patches = problem(1, "int8", [10, 20], 16, 1)
+    _, other = problem(2, "int8", [10, 20], 16, 1)
+    scorer = torch_device(device)(device, cache_bytes=45 * 18)
+    ids, shape = np.array([7, 8]), {"window": 0, "stride": 32}
+    for held in (patches, other, patches):
+        lane = scorer.of_lane("late" if held is patches else "late:other")
+        wanted = expected(queries, held, 0, 1)[0]
+        found = lane.score(queries[0], held, ids, **shape)
+        np.testing.assert_allclose(found, wanted, rtol=2e-2, atol=1e-2)
+        assert scorer.cached_bytes <= 45 * 18
+
+
+@pytest.mark.models
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("room", [3000, 0])
+def test_without_memory_batches_shrink_and_then_the_processor_scores(
+    room: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer = torch_device("cpu")("cpu")
+    import torch
+
+    queries, patches = problem(3, "int8", [900] * 8, 8, 2)
+    whole = scorer._tile
+
+    def tile(rows: Any, *rest: Any) -> Any:
+        if len(rows) > room:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return whole(rows, *rest)
+
+    monkeypatch.setattr(scorer, "_tile", tile)
+    wanted = expected(queries, patches, 0, 1)
+    for _ in range(2):
+        found = scorer.score_many(queries, patches, np.arange(8))
+        np.testing.assert_allclose(found, wanted, rtol=2e-2, atol=2e-2)
+    said = [record.message for record in caplog.records if "memory" in record.message]
+    assert len(said) == (1 if room else 2), "each is said once"
+    assert "smaller batches" in said[0] and "use --device cpu" in said[0]
+    assert room or "by the processor" in said[1]
+
+
+@devices
 def test_a_question_without_tokens_and_no_pages(device: str) -> None:
     scorer = torch_device(device)(device)
     queries, patches = problem(2, "fp16", [3, 0], 8, 1)
