@@ -102,6 +102,7 @@ def usage_of(
         "pages": len(context),
         "pages_left_out": found - len(context),
         "pictures": sum(len(page.pictures) for page in context),
+        "illegible_pictures": sum(not p.legible for page in context for p in page.pictures),
     }
 
 

@@ -22,6 +22,7 @@ from retrieval.encoders.checkpoint import resolve
 from retrieval.encoders.device import choose_device, choose_dtype
 from retrieval.encoders.options import parse
 from retrieval.errors import EncoderError, InputError, ServiceError
+from retrieval.legibility import ReaderInput
 from serving.answering.context import ContextSettings, build_context, usage_of
 from serving.answering.pipeline import Draft
 from serving.answering.prompt import Message, converse, messages_of
@@ -75,7 +76,9 @@ class LocalModel:
         model = _load(transformers.AutoModelForImageTextToText, checkpoint.model, dtype=dtype)
         self._model = model.to(self._device).eval()
         self._window = _window(self._model.config)
-        self._context = context or ContextSettings()
+        context = context or ContextSettings()
+        seen = reader_of(self._processor, context.views.reader)
+        self._context = replace(context, views=replace(context.views, reader=seen))
         self._name = checkpoint.name
         self._lock = threading.Lock()
 
@@ -261,6 +264,32 @@ class _Stop:
         elif time.monotonic() > self._until:
             self.why = "late"
         return torch.full((input_ids.shape[0],), bool(self.why), device=input_ids.device)
+
+
+def reader_of(processor: Any, most: ReaderInput) -> ReaderInput:
+    """How a processor shrinks pictures, and no larger than ``most``.
+
+    ``longest_edge`` counts pixels where patches are merged (Qwen-VL), else a side (SmolVLM); what
+    gives ``width`` and ``height``, or crops, squashes all pictures to one size. A processor that
+    says nothing is taken to show what it is sent.
+    """
+    images = getattr(processor, "image_processor", None)
+    # Those that always crop see the crop.
+    crop = getattr(images, "crop_size", None) if getattr(images, "do_center_crop", False) else None
+    size = crop or getattr(images, "size", None) or {}
+
+    def said(name: str) -> int | None:
+        value = size.get(name) if hasattr(size, "get") else getattr(size, name, None)
+        return int(value) if value else None
+
+    width, height, longest = said("width"), said("height"), said("longest_edge")
+    if width and height:
+        return replace(most, fixed=(width, height))
+    if longest and getattr(images, "merge_size", None):
+        return replace(most, max_pixels=min(longest, most.max_pixels or longest))
+    if longest:
+        return replace(most, max_side=min(longest, most.max_side or longest))
+    return most
 
 
 def _transformers() -> Any:

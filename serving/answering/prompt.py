@@ -32,6 +32,7 @@ question's language, "claims": [{{"text": one statement, "arithmetic": "" or one
 "box": [x0, y0, x1, y1] in thousandths of the page}}]}}]}}.
 Every claim cites where it stands. If the pages do not say, answerable is false."""
 _REPAIR = "That was not the JSON object asked for ({error}). Send only the object."
+_SMALL = "Some print is too small in the pictures: read it from the words."
 _MOST_TEXT = 20_000
 
 
@@ -109,8 +110,13 @@ def messages_of(question: str, context: Sequence[PageContext]) -> list[Message]:
         record = shown.page.record
         name = shown.page.hit.source.rsplit("/", 1)[-1]
         head = {"page": shown.number, "document": name, "label": record.label}
+        times = shown.page.hit.times
+        if times is not None:
+            head["shown_in_seconds"] = [round(times.start, 1), round(times.end, 1)]
         if shown.page.warning:
             head["warning"] = shown.page.warning
+        if not all(picture.legible for picture in shown.pictures):
+            head["pictures"] = _SMALL
         parts.append(f"<{mark}>\n{json.dumps(head, ensure_ascii=False)}\n{shown.words}")
         parts.extend(shown.pictures)
         parts.append(f"</{mark}>")

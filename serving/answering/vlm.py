@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +32,18 @@ class EndpointSettings:
 class EndpointModel:
     """A ``Model`` over the official ``openai`` client. Safe to share between threads."""
 
-    def __init__(self, settings: EndpointSettings, context: ContextSettings | None = None) -> None:
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        context: ContextSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Raises ``ServiceError`` if no model is named and the server names none."""
         import openai
 
         self._settings = settings
+        self._clock = clock
         self._context = context or ContextSettings()
         self._client = openai.OpenAI(
             base_url=settings.url,
@@ -72,6 +80,7 @@ class EndpointModel:
     ) -> Generator[str, None, str]:
         import openai
 
+        late = self._clock() + self._settings.seconds
         parts: list[str] = []
         finished = False
         form: dict[str, Any] = {}
@@ -89,6 +98,9 @@ class EndpointModel:
                 for chunk in stream:
                     if cancelled():
                         raise ServiceError("the question was cancelled")
+                    # The client's own limit starts anew with every word.
+                    if self._clock() > late:
+                        raise ServiceError(self._too_slow())
                     if chunk.usage is not None:
                         for name in ("prompt_tokens", "completion_tokens"):
                             usage[name] = usage.get(name, 0) + getattr(chunk.usage, name)
@@ -103,9 +115,7 @@ class EndpointModel:
                             )
                         finished |= choice.finish_reason is not None
         except openai.APITimeoutError as error:
-            raise ServiceError(
-                f"{self._settings.url} did not answer within {self._settings.seconds:g} seconds"
-            ) from error
+            raise ServiceError(self._too_slow()) from error
         except openai.APIConnectionError as error:
             raise ServiceError(
                 f"cannot reach the model at {self._settings.url}; is its server running?"
@@ -117,9 +127,18 @@ class EndpointModel:
             ) from error
         except openai.OpenAIError as error:
             raise ServiceError(f"{self._settings.url}: {error}") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            # The client takes events apart as if every server kept to the protocol.
+            raise ServiceError(
+                f"{self._settings.url} sent something that is no chat completion "
+                f"({type(error).__name__}); is it an OpenAI-compatible endpoint?"
+            ) from error
         if not finished:
             raise ServiceError(f"the answer of {self._settings.url} was cut off; ask again")
         return "".join(parts)
+
+    def _too_slow(self) -> str:
+        return f"{self._settings.url} did not answer within {self._settings.seconds:g} seconds"
 
     def _request(self, messages: list[dict[str, Any]], form: Mapping[str, Any]) -> Any:
         return self._client.chat.completions.create(  # type: ignore[call-overload]

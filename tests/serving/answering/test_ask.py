@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +22,10 @@ from serving.answering.pipeline import Answerer, AnswerSettings
 from serving.answering.receipts import FORMAT, receipt_of, verify_receipt
 from serving.answering.types import Answer, EvidencePage
 from serving.answering.vlm import EndpointModel, EndpointSettings
-from serving.safety.types import Band, Evidence, Verdict
+from serving.safety.gate import SafetyGate
+from serving.safety.limits import Timed
+from serving.safety.policy import CategoryPolicy, Policy
+from serving.safety.types import Band, Case, Evidence, Score, Verdict
 
 
 @pytest.mark.parametrize(
@@ -86,6 +92,10 @@ def model(index: Index) -> Iterator[tuple[_Script, Callable[..., EndpointModel]]
                 self._chunk({"content": text[at : at + 40]}, None)
             if end == "hang":
                 released.wait(10)
+            elif end == "no event":
+                self.wfile.write(b"data: {oops\n\n")
+            elif end == "no choices":
+                self.wfile.write(b'data: {"choices": null}\n\n')
             elif end != "cut":
                 self._chunk({}, end)
                 self.wfile.write(b"data: [DONE]\n\n")
@@ -111,8 +121,8 @@ def model(index: Index) -> Iterator[tuple[_Script, Callable[..., EndpointModel]]
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}/v1"
 
-    def make(**more: Any) -> EndpointModel:
-        return EndpointModel(EndpointSettings(url, retries=0, **more))
+    def make(clock: Callable[[], float] = time.monotonic, **more: Any) -> EndpointModel:
+        return EndpointModel(EndpointSettings(url, retries=0, **more), clock=clock)
 
     yield script, make
     released.set()
@@ -182,7 +192,8 @@ def test_every_lie_is_caught_and_removed(index: Index, model: Made, lie: str) ->
         ([500], "refused the request"),
         ([("{", "cut")], "cut off"),
         ([("{", "length")], "ran out of"),
-        ([("", "hang")], "did not answer within"),
+        ([("{", "no event")], "is it an OpenAI-compatible endpoint"),
+        ([("{", "no choices")], "is it an OpenAI-compatible endpoint"),
         (["I cannot help with that.", "Still no."], "does not answer in the form"),
     ],
 )
@@ -192,7 +203,28 @@ def test_a_model_that_fails_is_a_clear_error(
     script, make = model
     script.replies = replies
     with pytest.raises(ServiceError, match=said):
-        Answerer(index, model=make(seconds=1.0)).ask(QUESTION)
+        Answerer(index, model=make()).ask(QUESTION)
+
+
+def test_a_model_that_is_slow_is_a_clear_error(index: Index, model: Made) -> None:
+    script, make = model
+    script.replies = [("", "hang")]
+    with pytest.raises(ServiceError, match="did not answer within"):
+        Answerer(index, model=make(seconds=0.2)).ask(QUESTION)
+    # Each word in time, and the whole never.
+    script.replies = ["x" * 400]
+    minutes = itertools.count(0, 60)
+    with pytest.raises(ServiceError, match="did not answer within 100 seconds"):
+        Answerer(index, model=make(lambda: next(minutes), seconds=100.0)).ask(QUESTION)
+
+
+def test_a_model_whose_server_has_gone_is_a_clear_error(index: Index) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+    gone = EndpointModel(EndpointSettings(url, "any", retries=0))
+    with pytest.raises(ServiceError, match="is its server running"):
+        Answerer(index, model=gone).ask(QUESTION)
 
 
 def test_a_reply_in_the_wrong_form_is_mended_once(index: Index, model: Made) -> None:
@@ -306,6 +338,28 @@ def test_the_gate_sees_every_word_of_an_answer(index: Index) -> None:
     assert answer.status == "answered" and gate.asked[0] == QUESTION
     assert answer.text in gate.asked[1]
     assert all(claim.text in gate.asked[1] for claim in answer.claims)
+
+
+def test_a_check_that_crashes_lets_nothing_out(index: Index, model: Made) -> None:
+    class Crashes:
+        id, categories = "crashes-1", ("harm",)
+
+        def detect(self, case: Case) -> Sequence[Score]:
+            raise MemoryError
+
+    script, make = model
+    policy = Policy(categories={"harm": CategoryPolicy(review=0.5)})
+    timed = [Timed(Crashes(), 30)]
+    for checks, asked in (((timed, ()), 0), (((), timed), 1)):
+        told = reply("The total is £6,722.58.", {"page": 1, "quote": "Total due £6,722.58"})
+        script.replies, script.requests[:] = [told], []
+        answerer = Answerer(index, model=make(), gate=SafetyGate(policy, *checks))
+        events = list(answerer.stream(QUESTION))
+        answer = events[-1].data
+        assert answer.status == "blocked" and not answer.claims and "6,722" not in answer.text
+        assert "token" not in {event.kind for event in events}
+        assert len(script.requests) == asked  # what is not asked is not sent anywhere
+        assert any("MemoryError" in why for s in answer.safety.values() for why in s["reasons"])
 
 
 def test_no_word_of_a_model_leaves_before_the_gate_has_seen_it_all(

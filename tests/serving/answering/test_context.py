@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import doctest
 import io
+import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +16,13 @@ from PIL import Image
 
 from indexing.index import Index
 from retrieval.errors import InputError
+from retrieval.legibility import COMFORTABLE, MINIMUM, X_HEIGHT_SHARE, ReaderInput
 from retrieval.store import PageRecord
-from retrieval.types import Hit, PageWords, Region
+from retrieval.types import Hit, PageWords, Region, TimeRange
 from serving.answering import context, views
 from serving.answering.context import ContextSettings, build_context, estimate_tokens, usage_of
+from serving.answering.local_vlm import reader_of
+from serving.answering.prompt import messages_of
 from serving.answering.types import EvidencePage
 from serving.answering.views import ViewSettings
 
@@ -101,32 +107,97 @@ def test_the_budget_holds(pages: list[tuple[int, float, float]], tokens: int) ->
 
 
 @settings(max_examples=12, deadline=None)
-@given(tall=st.floats(0.004, 0.03), region=st.floats(0, 0.9))
-def test_the_place_found_is_legible(tall: float, region: float) -> None:
-    shown = views.views(page(30, tall, region=region), _Pages(), ViewSettings())  # type: ignore[arg-type]
+@given(
+    tall=st.floats(0.004, 0.03),
+    region=st.floats(0, 0.9),
+    reader=st.sampled_from(
+        [ReaderInput(max_side=1536), ReaderInput(max_pixels=400_000), ReaderInput(fixed=(448, 448))]
+    ),
+)
+def test_the_place_found_is_legible_or_said_not_to_be(
+    tall: float, region: float, reader: ReaderInput
+) -> None:
+    wanted = ViewSettings(reader=reader)
+    shown = views.views(page(30, tall, region=region), _Pages(), wanted)  # type: ignore[arg-type]
     tiles = [picture for picture in shown if picture.box is not None]
     assert tiles and shown[-1].box is None and max(shown[-1].size) <= 640
     for picture in tiles:
-        assert picture.box is not None and max(picture.size) <= 1536
+        assert picture.box is not None and reader.scale(*picture.size) > 0.99
         rows = picture.size[1] / (picture.box[3] - picture.box[1])
-        # As large as print needs it, unless that is finer than 300 dpi.
-        assert rows * tall >= 13 or rows >= 0.98 * HEIGHT * 300 / 72
+        seen = rows * tall * X_HEIGHT_SHARE["layer"]
+        # As large as print needs it, unless paper, or a dozen tiles, have no more.
+        most = rows >= 0.98 * HEIGHT * 300 / 72 or len(tiles) >= 9
+        assert seen >= 0.95 * COMFORTABLE or most
+        assert picture.legible or seen < 1.05 * MINIMUM
         assert Image.open(io.BytesIO(picture.data)).size == picture.size
     middle = region + 0.025
     assert any(p.box[1] <= middle <= p.box[3] for p in tiles if p.box is not None)
 
 
 def test_tiles_cover_what_they_divide() -> None:
-    shown = views.views(page(60, 0.004), _Pages(), ViewSettings(largest=400))  # type: ignore[arg-type]
+    small = ViewSettings(reader=ReaderInput(max_side=400))
+    shown = views.views(page(60, 0.004), _Pages(), small)  # type: ignore[arg-type]
     tiles = [picture.box for picture in shown if picture.box is not None]
     assert len(tiles) > 2
     for x in np.linspace(0.01, 0.99, 25):
         assert any(box[0] <= x <= box[2] for box in tiles)
 
 
+def test_print_that_no_picture_can_show_is_said_with_its_page() -> None:
+    wanted = ContextSettings(views=ViewSettings(reader=ReaderInput(fixed=(64, 64))))
+    shown = build_context([page(60, 0.004)], _Pages(), wanted)  # type: ignore[arg-type]
+    assert usage_of(shown, wanted, 1)["illegible_pictures"] > 0
+    said = messages_of("How much?", shown)[1].parts[0]
+    assert isinstance(said, str) and "too small in the pictures" in said
+    shown = build_context([page(10, 0.03)], _Pages(), ContextSettings())  # type: ignore[arg-type]
+    assert "too small" not in str(messages_of("How much?", shown)[1].parts[0])
+
+
+def test_a_page_of_a_recording_comes_with_its_time() -> None:
+    found = page(5, 0.02)
+    timed = replace(found, hit=replace(found.hit, times=TimeRange(61.04, 75.5, 61.2)))
+    shown = build_context([found, timed], _Pages(), ContextSettings())  # type: ignore[arg-type]
+    heads = [p for p in messages_of("When?", shown)[1].parts if isinstance(p, str) and "{" in p]
+    assert [json.loads(head.splitlines()[1]).get("shown_in_seconds") for head in heads] == [
+        None,
+        [61.0, 75.5],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "reader"),
+    [
+        ({"size": {"shortest_edge": 56, "longest_edge": 64 * 784}, "merge_size": 2}, (64 * 784,)),
+        ({"size": {"longest_edge": 1092}}, (1092,)),
+        ({"size": {"longest_edge": 9000}}, (1536,)),
+        ({"size": {"height": 384, "width": 448}}, (448, 384)),
+        (
+            {
+                "size": {"shortest_edge": 336},
+                "crop_size": {"height": 336, "width": 336},
+                "do_center_crop": True,
+            },
+            (336, 336),
+        ),
+        ({}, (1536,)),
+    ],
+)
+def test_a_processor_says_how_it_shrinks_pictures(
+    images: dict[str, object], reader: tuple[int, ...]
+) -> None:
+    processor = SimpleNamespace(image_processor=SimpleNamespace(**images))
+    found = reader_of(processor, ReaderInput(max_side=1536))
+    if len(reader) == 2:
+        assert found.fixed == reader
+    elif "merge_size" in images:
+        assert found.max_pixels == reader[0]
+    else:
+        assert found.max_side == reader[0] and found.fixed is None
+
+
 def test_large_print_is_not_enlarged() -> None:
     pages = _Pages()
-    views.views(page(10, 0.05), pages, ViewSettings())  # type: ignore[arg-type]
+    views.views(page(10, 0.06), pages, ViewSettings())  # type: ignore[arg-type]
     assert pages.dpi == [72]
 
 
