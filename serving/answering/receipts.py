@@ -40,6 +40,8 @@ def receipt_of(answer: Answer, index: Index) -> dict[str, Any]:
         "verdict": answer.verdict,
         "confidence": answer.confidence,
         "model": answer.model,
+        "settings": dict(answer.settings),
+        "usage": dict(answer.usage),
         "encoder": index.encoder.id,
         "encoder_fingerprint": index.encoder.fingerprint,
         "index_generation": answer.index_generation,

@@ -44,7 +44,8 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer with its evidence. ``confidence`` is in [0, 1]; ``model`` says who phrased it,
-    ``usage`` what it took, ``removed`` the claims that did not hold."""
+    ``usage`` what it took, ``removed`` the claims that did not hold, ``settings`` those that it was
+    made with."""
 
     question: str
     status: Status
@@ -59,6 +60,7 @@ class Answer:
     usage: Mapping[str, int] = field(default_factory=dict)
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     safety: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

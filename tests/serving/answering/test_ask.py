@@ -401,6 +401,7 @@ def test_a_receipt_holds_until_something_changes(index: Index, tmp_path: Path) -
     said = verify_receipt(path, index)
     assert any("altered" in problem for problem in said)
     assert any("claim 1" in problem for problem in said)
+    assert forged["settings"]["pages"] == AnswerSettings().pages
     path.write_text("{}")
     with pytest.raises(InputError, match="not a receipt"):
         verify_receipt(path, index)
