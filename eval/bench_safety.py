@@ -51,6 +51,7 @@ GOALS: dict[Stage, tuple[float, float, float]] = {
 # The prompts come without answers: the heavy check sees each with the least that says yes.
 _ANSWER = "Yes. The page says how."
 _ASKED = "What does the page say?"
+_PATIENCE = 120.0
 _SIZE, _LINE_WORDS, _PASSAGE = 9, 12, 100
 Show = Callable[[str], None]
 
@@ -80,10 +81,12 @@ def measure_safety(
 
     Raises ``InputError`` if a file is absent or not of its format.
     """
-    gate = open_gate(policy)
+    # What is found does not depend on how busy the machine is; what is late is counted.
+    patient = policy.model_copy(update={"seconds": dict.fromkeys(policy.seconds, _PATIENCE)})
+    gate = open_gate(patient)
     # One check alone, so that thousands of pages do not pay for the same question.
     of_pages = tuple(name for name in ("injection", "order") if name in policy.fast)
-    pages = open_gate(policy.model_copy(update={"fast": of_pages, "heavy": ()}))
+    pages = open_gate(patient.model_copy(update={"fast": of_pages, "heavy": ()}))
     rows = part_of(read_labelled(data / "prompts.csv"), settings.part)
     found: list[Benchmark] = []
     verdicts: dict[Stage, list[Verdict]] = {}
@@ -95,7 +98,7 @@ def measure_safety(
             for row in rows
         ]
     facts = {"policy": policy.id, "part": settings.part, "prompts": len(rows)}
-    stages = [_stage(stage, rows, verdicts[stage]) for stage in GOALS]
+    stages = [_stage(stage, rows, verdicts[stage], policy.seconds[stage]) for stage in GOALS]
     found.append(Benchmark("safety", stages, facts))
     found.append(Benchmark("safety-sources", _by_source(rows, verdicts["fast"])))
     attacks = read_attacks(data / "injection_attacks.csv")
@@ -110,7 +113,9 @@ def measure_safety(
     return found
 
 
-def _stage(stage: Stage, rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _stage(
+    stage: Stage, rows: Sequence[Labelled], verdicts: Sequence[Verdict], seconds: float
+) -> dict[str, Any]:
     bad = [v for row, v in zip(rows, verdicts, strict=True) if row.harmful]
     good = [v for row, v in zip(rows, verdicts, strict=True) if not row.harmful]
     times = [v.timing_ms["total"] for v in verdicts]
@@ -123,6 +128,7 @@ def _stage(stage: Stage, rows: Sequence[Labelled], verdicts: Sequence[Verdict]) 
         "false_positives": _share(_held(good)),
         "false_positives_goal": f"{wrong:.1%}",
         "wrongly_blocked": _share(rate(sum(v.band == "block" for v in good), len(good))),
+        "too_late": _share(rate(sum(took > seconds * 1000 for took in times), len(times))),
         "p50_ms": float(np.percentile(times, 50)),
         "p99_ms": float(np.percentile(times, 99)),
         "goal_ms": goal_ms,

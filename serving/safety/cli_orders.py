@@ -41,7 +41,7 @@ def train_orders(
     pages: PagesOption = 40,
     max_marked: Annotated[
         float, typer.Option(min=0, max=1, help="Share of honest pages that may be marked.")
-    ] = 0.01,
+    ] = 0.005,
     as_json: JsonOption = False,
 ) -> None:
     """Train the head that marks pages with orders to a model, and pick its threshold.
