@@ -35,6 +35,7 @@ Image = NDArray[np.uint8]
 _SURE = 0.90
 _FEW_WORDS = 25
 _GUESSED = 0.5
+_DIRT = 3
 # rapidocr is .95 sure of receipts that lie upright and .6 to .7 of the same upside down.
 _UPRIGHT, _GAIN = 0.8, 0.1
 # So many lines that run up or down mean that the page lies on its side.
@@ -131,8 +132,8 @@ def read_words(
         second = _read(raster, "rapidocr", settings, on_part)
     except EncoderError:
         return first
-    # Of print in dots rapidocr may see nothing at all.
-    return second if len(second.words) else first
+    # Of print in dots rapidocr may see nothing at all; a few words may be the dirt of a blank page.
+    return second if len(second.words) or len(first.words) < _DIRT else first
 
 
 class Turned:

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pymupdf
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
+from indexing import visibility
 from indexing.intake import IntakeWorkers
 from indexing.settings import IntakeSettings
 from indexing.visibility import look, print_without_words
@@ -196,8 +199,8 @@ def test_parts_that_were_not_read_are_told_of(tmp_path: Path, limit: dict[str, i
     page.insert_image((20, 800, 620, 800 + 600 * 0.24), stream=lines(["Winter mooring rates"] * 3))
     path = tmp_path / "a.pdf"
     document.save(path)
-    settings = IntakeSettings(workers=1, ocr="tesseract", **limit)
-    with IntakeWorkers(settings) as workers:
+    limited = IntakeSettings(workers=1, ocr="tesseract", **limit)
+    with IntakeWorkers(limited) as workers:
         (found,) = workers.read_pages(path)
         (plan,) = workers.plan_pages(path, [0])
     cut = "max_tiles" in limit
@@ -229,6 +232,30 @@ def test_a_layer_of_made_up_codes_gives_way_to_what_the_page_shows(
     found = read_with("Quay 12 due now")
     assert "text-missing-in-layer" in found.flags
     assert {"Quay", "Settlement"} <= set(found.words.texts)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 25), st.sampled_from([1, 7, 10**6]))
+@settings(max_examples=40)
+def test_words_on_words_are_those_that_comparing_all_finds(seed: int, n: int, at_once: int) -> None:
+    rng = np.random.default_rng(seed)
+    low = rng.random((n, 2)) * 0.5
+    boxes = np.concatenate((low, low + 0.02 + 0.3 * rng.random((n, 2))), axis=1).astype(np.float32)
+    texts = tuple(rng.choice(["ab", "abc", "xy"], n).tolist())
+    words = PageWords(texts, boxes, np.arange(n, dtype=np.int32))
+    expected = set()
+    exact = boxes.astype(np.float64)
+    for i in range(n):
+        for j in range(i):
+            sides = np.minimum(exact[i, 2:], exact[j, 2:]) - np.maximum(exact[i, :2], exact[j, :2])
+            least = min((exact[k, 2:] - exact[k, :2]).prod() for k in (i, j))
+            apart = texts[i] not in texts[j] and texts[j] not in texts[i]
+            if apart and np.maximum(sides, 0).prod() > 0.6 * least:
+                expected.add(frozenset((i, j)))
+    image = np.full((40, 40, 3), 255, np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(visibility, "_PAIRS", at_once)
+        found = look(words, image, (400, 500)).stacked
+    assert {frozenset(pair) for pair in found.tolist()} == expected
 
 
 def test_a_photograph_is_not_taken_for_print() -> None:
