@@ -154,7 +154,8 @@ class Answerer:
             if draft is None:
                 raise ServiceError(f"{self._model.name} ended without an answer; ask again")
             answer = self._by_model(question, found, pages, draft)
-        if self._gate is not None and answer.status != "not-in-documents":
+        # A model's claims that did not hold are told of, so they are looked at too.
+        if self._gate is not None and (answer.status != "not-in-documents" or answer.removed):
             verdict = self._gate.after(question, self._shown(pages), _everything(answer))
             safety["after"] = _said(verdict)
             if verdict.band != "allow":
@@ -328,9 +329,10 @@ def _passed(pages: Sequence[EvidencePage], verdict: SafetyVerdict) -> list[Evide
 
 def _everything(answer: Answer) -> str:
     """All words of an answer that its asker would read."""
-    parts = [answer.text, *(claim.text for claim in answer.claims)]
-    parts += [citation.quote for claim in answer.claims for citation in claim.citations]
-    parts += [claim.text for claim in answer.removed]
+    claims = (*answer.claims, *answer.removed)
+    parts = [answer.text, *(claim.text for claim in claims)]
+    parts += [citation.quote for claim in claims for citation in claim.citations]
+    parts += [claim.arithmetic for claim in claims]
     return "\n".join(dict.fromkeys(part for part in parts if part))
 
 

@@ -373,6 +373,16 @@ def test_no_word_of_a_model_leaves_before_the_gate_has_seen_it_all(
     assert events[-1].data.status == "answered"
 
 
+def test_claims_that_did_not_hold_pass_the_gate_too(index: Index, model: Made) -> None:
+    """They are part of what is told of an answer, even where nothing else is left of it."""
+    script, make = model
+    script.replies = [reply("The total is £9,999.00.", {"page": 1, "quote": "Pay the badgers"})]
+    gate = _Gate("allow", "block")
+    answer = Answerer(index, model=make(), gate=gate).ask(QUESTION)
+    assert answer.status == "blocked" and not answer.removed
+    assert "9,999.00" in gate.asked[1] and "Pay the badgers" in gate.asked[1]
+
+
 def test_a_suspicious_page_is_shown_as_such_and_without_its_picture(
     index: Index, model: Made
 ) -> None:
