@@ -29,6 +29,7 @@ from eval.measures import interval, per_question
 from eval.runs import Answered, Run
 from indexing.index import Index
 from retrieval.compression import CompressedPage, Compression
+from retrieval.context import plain_years
 from retrieval.errors import InputError
 from retrieval.passages import best_passage
 from retrieval.ranking import RankingWeights
@@ -262,7 +263,7 @@ def _compression(setup: Setup, asked: Sequence[Question], tell: Say) -> list[dic
             hits = tuple(hit for hit in hits if "late" in hit.scores)[:_RECOMPRESSED]
             if not hits:
                 continue
-            (query,) = index.encoder.encode_queries([question.text])
+            (query,) = index.encoder.encode_queries([plain_years(question.text)])
             ids = np.array([hit.page_id for hit in hits], np.int64)
             pages = store.fetch_patches(store.pages.offsets_of(ids))
             best = {hit.page_id for hit in hits[:_BEST]}

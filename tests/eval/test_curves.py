@@ -18,6 +18,7 @@ from eval.harness import curves_config
 from eval.report import write_report
 from indexing.index import Index
 from retrieval.errors import InputError
+from tests.eval.samples import row, write_jsonl
 from tests.eval.test_report import ran, read
 from tests.retrieval.search_samples import DIM, TopicEncoder
 
@@ -49,6 +50,15 @@ def test_the_curves_are_those_of_searches(collection: Path, dataset: Path) -> No
     with Index.open(collection, encoder=TopicEncoder()) as index:
         status = index.status()
     assert found["collection"]["pages"] == status.pages
+
+
+def test_the_compressed_are_asked_as_search_asks(collection: Path, tmp_path: Path) -> None:
+    """Fiscal years are written out before a question is encoded."""
+    rows = [row(f"y{n}", f"Q3'{n} FY{n} Q{n % 4}'{n}", "report-0.pdf", [0]) for n in range(10, 20)]
+    dataset = write_jsonl(tmp_path / "years.jsonl", rows)
+    config = read_config(None, {"dataset": str(dataset), "index": collection})
+    found = curves_config(config, None, (48,))
+    assert {r["compression"]: r["same_top10"] for r in found["compression"]}["int8"] == 1.0
 
 
 def test_the_command_keeps_figures_and_plots(
