@@ -59,6 +59,18 @@ class Uploads:
 
         Raises ``Problem`` 413 if it is too large, 422 if it is empty, 503 if the disk is full.
         """
+        try:
+            return await self._store(chunks, name, owner)
+        except OSError as error:
+            raise Problem(
+                503,
+                "cannot-store",
+                f"{name} could not be stored.",
+                "Try again later; the server's disk may be full.",
+                {"Retry-After": "60"},
+            ) from error
+
+    async def _store(self, chunks: AsyncIterator[bytes], name: str, owner: str) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._check_room(0)
         digest, size = hashlib.sha256(), 0
@@ -88,16 +100,9 @@ class Uploads:
                 Path(temporary).unlink()
                 return held[0]
             Path(temporary).replace(final)
-            fsync_folder(final.parent)
+            for folder in (final.parent, final.parent.parent, self._folder):
+                fsync_folder(folder)
             return final
-        except OSError as error:
-            raise Problem(
-                503,
-                "cannot-store",
-                f"{name} could not be stored.",
-                "Try again later; the server's disk may be full.",
-                {"Retry-After": "60"},
-            ) from error
         finally:
             with suppress(FileNotFoundError):
                 Path(temporary).unlink()

@@ -22,7 +22,7 @@ def test_the_main_job_in_a_few_lines(
     url = str(start(tmp_path / "index").base_url)
     with Client(url) as client:
         invoice = sample_documents / "invoice-ff-2025-0318.pdf"
-        job = client.upload([invoice], {"year": 2025}, wait=60)
+        job = client.upload([invoice], {"year": 2025}, wait=100)
         assert job.state == "done" and job.result is not None
         found = client.search("total of the invoice", filter="year = 2025")
         hit = found.hits[0]
@@ -52,7 +52,7 @@ def test_the_main_job_in_a_few_lines(
             assert both[0].hits[0].name == invoice.name and both[1].pages == 1
             kinds = [event.kind async for event in client.ask_stream("invoice total")]
             assert kinds[0] == "hits" and kinds[-1] == "answer"
-            job = await client.remove(both[0].hits[0].doc_id, wait=60)
+            job = await client.remove(both[0].hits[0].doc_id, wait=100)
             assert job.state == "done" and (await client.documents()).total == 0
 
     asyncio.run(again())

@@ -199,9 +199,9 @@ def test_the_same_file_of_two_tenants_is_two_documents(
     sent = client.post(
         "/v1/documents", files=[("files", ("mine.pdf", theirs))], headers=headers["tenant"]
     ).json()
-    job = client.get(
-        f"/v1/jobs/{sent['job']['id']}", params={"wait": 60}, headers=headers["tenant"]
-    ).json()
+    url, how = f"/v1/jobs/{sent['job']['id']}", {"wait": 20}
+    while not (job := client.get(url, params=how, headers=headers["tenant"]).json())["result"]:
+        pass
     assert job["result"]["documents_added"] == 1
     body = {"question": "invoice total"}
     hit = client.post("/v1/search", json=body, headers=headers["tenant"]).json()["hits"][0]

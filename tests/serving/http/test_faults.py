@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +22,11 @@ Start = Callable[..., httpx.Client]
 
 
 def _finished(client: httpx.Client, job_id: str) -> dict[str, Any]:
-    job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}", params={"wait": 60}).json()
-    assert job["state"] in ("done", "failed", "cancelled"), job
-    return job
+    # However long it takes a busy machine; the limit of the whole test is the only one.
+    while True:
+        job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}", params={"wait": 20}).json()
+        if job["state"] in ("done", "failed", "cancelled"):
+            return job
 
 
 @pytest.mark.slow
@@ -90,9 +91,8 @@ def test_a_read_only_server_follows_what_another_process_commits(
     client = start(index, "--read-only")
     before = client.get("/v1/status").json()
     Index.open(index).add([sample_documents / "allotment-application.pdf"])
-    deadline = time.monotonic() + 30
     after = before
-    while after["generation"] == before["generation"] and time.monotonic() < deadline:
+    while after["generation"] == before["generation"]:
         response = client.post("/v1/search", json={"question": "allotment"})
         assert response.status_code == 200
         after = client.get("/v1/status").json()

@@ -1,7 +1,9 @@
-"""Errors that nobody thought of, and who may see the server's own figures."""
+"""Errors that nobody thought of, a full disk, and who may see the server's own figures."""
 
 from __future__ import annotations
 
+import shutil
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -20,6 +22,15 @@ def test_a_stream_that_fails_says_so(client: TestClient, monkeypatch: pytest.Mon
     monkeypatch.setattr(Answerer, "stream", fails)
     said = client.post("/v1/ask/stream", json={"question": "swifts"}).text
     assert "event: problem" in said and '"internal"' in said and "secret" not in said
+
+
+def test_uploads_to_a_full_disk_are_to_be_tried_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    refused = client.post("/v1/documents", files=[("files", ("a.pdf", b"%PDF-1.7"))])
+    assert (refused.status_code, refused.json()["code"]) == (503, "cannot-store")
+    assert int(refused.headers["Retry-After"]) >= 1
 
 
 @pytest.mark.parametrize(
