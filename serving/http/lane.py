@@ -40,7 +40,8 @@ class Lane:
     async def run(self, work: Callable[[], T], seconds: float | None = None) -> T:
         """What ``work`` returns, from a thread of the lane.
 
-        Raises ``Problem`` 503 if the lane is full, 504 if it took too long. Work that has not
+        Raises ``Problem`` 503 if the lane is full or the work's turn did not come in time, 504 if
+        it took too long. Work that has not
         begun when its asker gives up is not begun.
         """
         if self._inside >= self._most:
@@ -51,6 +52,8 @@ class Lane:
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), seconds or self._seconds)
         except TimeoutError:
+            if future.cancel():  # it never began: the server is busy, not the request too much
+                raise self.full() from None
             raise Problem(
                 504, "timeout", "The server did not finish in time.", "Ask for less, or later."
             ) from None

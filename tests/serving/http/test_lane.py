@@ -47,6 +47,23 @@ def test_work_that_nobody_waits_for_is_not_begun() -> None:
     asyncio.run(scenario())
 
 
+def test_work_whose_turn_does_not_come_is_refused_with_a_time_to_come_back() -> None:
+    async def scenario() -> None:
+        lane = Lane("test", threads=1, waiting=4, seconds=5)
+        release, begun = threading.Event(), []
+        first = asyncio.create_task(lane.run(release.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(Problem) as busy:
+            await lane.run(lambda: begun.append(1), seconds=0.01)
+        assert busy.value.status == 503 and int(busy.value.headers["Retry-After"]) >= 1
+        release.set()
+        await first
+        assert not begun and lane.inside == 0
+        lane.close()
+
+    asyncio.run(scenario())
+
+
 def test_overdue_work_is_a_timeout_and_keeps_its_place_until_it_ends() -> None:
     async def scenario() -> None:
         lane = Lane("test", threads=1, waiting=0, seconds=5)
