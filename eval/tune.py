@@ -100,6 +100,7 @@ def tune(
             "of": "the file" if questions_file else "sampled words",
             "vectors": "encoded anew" if encode else f"the index's, {kept.name}",
             "dim": store.manifest.dim,
+            **_gaps(asked, late[0]),
             "recommended": chosen,
             "because": why,
         }
@@ -124,6 +125,21 @@ def recommend(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
         nearest = max(less, key=lambda row: row["nDCG@5"])
         why += f"; the best of what is smaller, {nearest['setting']}, has {nearest['nDCG@5']:.3f}"
     return str(best["setting"]), why
+
+
+def _gaps(asked: Sequence[_Asked], exact: FloatArray) -> dict[str, float]:
+    """How far apart neighbours among the ten best pages are, by float32: what lies closer than
+    a setting's error changes places."""
+    found = np.concatenate(
+        [
+            -np.diff(np.sort(scores[one.within])[::-1][: _TOP + 1])
+            for one, scores in zip(asked, exact, strict=True)
+        ]
+    )
+    found = found[np.isfinite(found)]
+    shares = (1, 5, 50)
+    values = np.percentile(found, shares).tolist() if len(found) else [0.0] * len(shares)
+    return {f"gap_percentile_{share}": gap for share, gap in zip(shares, values, strict=True)}
 
 
 def _questions(
@@ -311,6 +327,9 @@ def _rows(
                 "late_alone_nDCG@5": float(np.mean(list(late_alone.values()))),
                 "top_10_places_as_fp32": float(
                     np.mean(np.concatenate([a == b for a, b in zip(best, tops, strict=True)]))
+                ),
+                "top_10_pages_as_fp32": float(
+                    np.mean([np.isin(a, b).mean() for a, b in zip(best, tops, strict=True)])
                 ),
             }
         )

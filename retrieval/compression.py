@@ -13,7 +13,7 @@ binary 16,480                signs, one scale a page; the question keeps its flo
 ``+pool2`` to ``+pool5`` leave one vector for so many (``retrieval.token_pooling``). The setting
 (``int8``, ``binary+pool3``) is in the manifest and is fixed for an index's life.
 
-Until December 2026 ``int8`` had one scale a page: half again to twice the error. Such indexes have
+At first ``int8`` had one scale a page, and nearly twice the error. Such indexes have
 ``int8-page`` here and are written and searched as they were begun. In a manifest they are called
 ``int8``, as they always were, and what is ``int8`` now is called ``int8-patch``.
 """

@@ -23,6 +23,9 @@ def test_every_setting_with_questions(collection: Path, dataset: Path) -> None:
     assert tuple(rows) == SETTINGS
     whole = rows["fp32"]
     assert whole["top_10_places_as_fp32"] == 1.0 and whole["p"] is None
+    assert whole["top_10_pages_as_fp32"] == 1.0
+    assert all(r["top_10_pages_as_fp32"] >= r["top_10_places_as_fp32"] for r in found.rows)
+    assert 0 <= found.facts["gap_percentile_5"] <= found.facts["gap_percentile_50"] < 1
     # A byte a component, and two of a scale.
     share = (DIM + 2) / (4 * DIM)
     assert rows["int8"]["bytes_a_page"] == pytest.approx(share * whole["bytes_a_page"], rel=1e-3)
