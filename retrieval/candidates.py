@@ -11,7 +11,7 @@ cut.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,28 +142,32 @@ class Candidates:
 def find_candidates(
     store: Store,
     asked: Sequence[Asked],
-    lexical: LexicalEvidence,
+    evidence: Callable[[], LexicalEvidence],
     allowed: Offsets | None,
     weights: RankingWeights,
     settings: CandidateSettings,
 ) -> Candidates:
-    """The pages worth reading. ``asked`` holds the question in every lane, the first one first."""
+    """The pages worth reading. ``asked`` holds the question in every lane, the first one first.
+
+    ``evidence`` may wait for what BM25 found: nearest vectors are looked up before it is called.
+    """
     directory = store.pages
     allowed_ids = None if allowed is None else directory.page_ids[allowed]
-    named = directory.offsets_of_documents(lexical.best_documents(settings.best_documents))
 
     def known(page_ids: NDArray[np.int64]) -> FloatArray:
         """What a page has without late interaction: what it lacks there may be made up for."""
         offsets = np.maximum(directory.offsets_of(page_ids), 0)
         late = {one.lane.name: np.zeros(len(offsets), np.float32) for one in asked}
-        return lexical.lanes(store, offsets, late).summed(weights)
+        return evidence().lanes(store, offsets, late).summed(weights)
 
+    by_vectors = [one.by_page_vectors(settings.coarse_pool, allowed_ids, known) for one in asked]
+    lexical = evidence()
     best_lexical = np.argsort(-lexical.page_scores, kind="stable")
     sources = {"bm25": lexical.offsets[best_lexical][: settings.candidates]}
+    named = directory.offsets_of_documents(lexical.best_documents(settings.best_documents))
     scored = {}
     proposed = [lexical.offsets]
-    for one in asked:
-        ids, scores = one.by_page_vectors(settings.coarse_pool, allowed_ids, known)
+    for one, (ids, scores) in zip(asked, by_vectors, strict=True):
         sources[one.lane.name] = directory.offsets_of(ids[: settings.candidates])
         scored[one.lane.name] = [(ids, scores)]
         proposed.append(directory.offsets_of(ids))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -46,6 +47,8 @@ SearchMode = Literal["two-stage", "coarse", "exhaustive", "bm25"]
 MODES: tuple[SearchMode, ...] = get_args(SearchMode)
 MAX_K = 1000
 _SNIPPET = 240
+# Searches whose BM25 is under way at a time; they wait rather than work.
+_MOST_WAITING = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ class Searcher:
         self.coarse = coarse
         self.encoder = encoder
         self.settings = settings or SearchSettings()
+        self._waiting = ThreadPoolExecutor(_MOST_WAITING, thread_name_prefix="bm25")
         passage = (self.settings.passage, self.settings.passage_stride)
         where = (choose_scorer(self.settings.device), self.settings.resident_mb)
         self._lanes = [EncoderLane.open("", encoder, coarse, store, *passage, *where)]
@@ -157,14 +161,15 @@ class Searcher:
         if not 1 <= k <= MAX_K:
             raise InputError(f"k must be between 1 and {MAX_K}, not {k}")
         clock = _Clock()
+        docs = self._allowed_documents(filter, doc, where)
+        lexical = self._ask_bm25(question, docs) if mode in ("two-stage", "exhaustive") else None
         query = self.encode(question)
         if not query.tokens:
             raise InputError(f"the question {question!r} has no words; ask in words")
         asked = self.asked(question, query)
         clock.lap("encode")
-        docs = self._allowed_documents(filter, doc, where)
         allowed = None if docs is None else self.store.pages.offsets_of_documents(docs)
-        ranked = self._rank(question, asked, docs, allowed, mode, k, clock)
+        ranked = self._rank(question, asked, docs, lexical, allowed, mode, k, clock)
         hits = self._hits(asked, ranked, k, clock)
         return SearchResult(
             query=question,
@@ -259,6 +264,7 @@ class Searcher:
         question: str,
         asked: Sequence[Asked],
         docs: NDArray[np.int64] | None,
+        lexical: Future[LexicalEvidence] | None,
         allowed: Offsets | None,
         mode: SearchMode,
         k: int,
@@ -270,11 +276,10 @@ class Searcher:
             offsets, scores = best_by_page_vectors(store, asked, allowed, settings.weights, k)
             clock.lap("coarse")
             return _Ranked(offsets, scores, {"coarse": scores}, {}, None)
-        if mode == "bm25":
+        if lexical is None:
             offsets, scores = store.bm25_pages(plain_years(question), k, docs)
             clock.lap("coarse")
             return _Ranked(offsets, scores, {"bm25": scores}, {"bm25": offsets}, None)
-        lexical = LexicalEvidence.find(store, question, docs, limits)
         patches: RaggedPatches | None = None
         sources: Mapping[str, Offsets] = {}
         if mode == "exhaustive":
@@ -282,7 +287,7 @@ class Searcher:
             # A blank page answers nothing, yet its document's share and its shortness could lift
             # it above pages that do. No source of candidates proposes it either.
             says_something = np.any([one.lane.store.n_patches[every] > 0 for one in asked], axis=0)
-            offsets = every[says_something | np.isin(every, lexical.offsets)]
+            offsets = every[says_something | np.isin(every, lexical.result().offsets)]
             clock.lap("coarse")
             late = {
                 one.lane.name: one.scan(offsets, store.pages.page_ids[offsets]) for one in asked
@@ -291,7 +296,7 @@ class Searcher:
             limits_k = max(k, limits.candidates)
             if limits_k != limits.candidates:
                 limits = _with_candidates(limits, limits_k)
-            found = find_candidates(store, asked, lexical, allowed, settings.weights, limits)
+            found = find_candidates(store, asked, lexical.result, allowed, settings.weights, limits)
             offsets, sources = found.offsets, found.sources
             clock.lap("coarse")
             read = [one.lane.patches.fetch(offsets) for one in asked]
@@ -302,13 +307,18 @@ class Searcher:
                 one.lane.name: one.exactly(patches, page_ids)
                 for one, patches in zip(asked, read, strict=True)
             }
-        lanes = lexical.lanes(store, offsets, late)
+        lanes = lexical.result().lanes(store, offsets, late)
         fused = lanes.fused(settings.weights)
         best = order(fused, store.pages.page_ids[offsets], k)
         shares = {name: value[best] for name, value in lanes.shares(settings.weights).items()}
         kept = None if patches is None else pick(patches, best)
         clock.lap("rerank")
         return _Ranked(offsets[best], fused[best], shares, sources, kept)
+
+    def _ask_bm25(self, question: str, docs: NDArray[np.int64] | None) -> Future[LexicalEvidence]:
+        """Lance searches in threads of its own while this one encodes and looks up vectors."""
+        limits = self.settings.candidates
+        return self._waiting.submit(LexicalEvidence.find, self.store, question, docs, limits)
 
     def asked(self, question: str, query: QueryEmbedding | None = None) -> list[Asked]:
         """The question in every lane; ``query`` where the first lane's is at hand."""

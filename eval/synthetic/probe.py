@@ -138,7 +138,7 @@ def measure_recall(
         fused = lexical.lanes(store, every, {LATE: late[i, every]}).fused(settings.weights)
         best = every[order(fused, store.pages.page_ids[every], depth)]
         asked = searcher.asked(question.text, question.embedding)
-        found = find_candidates(store, asked, lexical, None, settings.weights, limits)
+        found = find_candidates(store, asked, _given(lexical), None, settings.weights, limits)
         proposed = found.offsets
         totals["found"] += float(np.isin(best, proposed).mean())
         totals["found_vectors"] += _found_by_vectors(searcher, question, plain[i], depth)
@@ -146,6 +146,10 @@ def measure_recall(
         totals["target_exhaustive"] += float(target in best)
         totals["target_found"] += float(target in proposed)
     return {name: value / max(1, len(questions)) for name, value in totals.items()}
+
+
+def _given(evidence: LexicalEvidence) -> Callable[[], LexicalEvidence]:
+    return lambda: evidence
 
 
 def _found_by_vectors(

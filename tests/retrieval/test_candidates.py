@@ -39,9 +39,9 @@ def candidates(
     store = searcher.store
     lexical = LexicalEvidence.find(store, question, docs, settings)
     allowed = None if docs is None else store.pages.offsets_of_documents(docs)
-    found = find_candidates(
-        store, searcher.asked(question), lexical, allowed, weights or RankingWeights(), settings
-    )
+    ranked = weights or RankingWeights()
+    asked = searcher.asked(question)
+    found = find_candidates(store, asked, lambda: lexical, allowed, ranked, settings)
     return found.offsets, found.scores
 
 
