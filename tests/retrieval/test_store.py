@@ -16,6 +16,7 @@ import retrieval.store_writer
 from retrieval.errors import InputError, StorageError
 from retrieval.integrity import verify
 from retrieval.store import PageRow, Store, StoreWriter, VectorBatches
+from retrieval.store_schema import PageDirectory
 from retrieval.types import TimeRange
 from tests.retrieval.store_samples import (
     SPEC,
@@ -389,3 +390,16 @@ def test_a_writer_that_failed_half_way_refuses_to_go_on(tmp_path: Path) -> None:
     assert verify(root) == []
     with Store.open(root) as store:
         assert list(contents(store)) == before
+
+
+@given(
+    st.lists(st.integers(0, 8), max_size=30),
+    st.lists(st.integers(-1, 10), max_size=6),
+    st.booleans(),
+)
+def test_pages_of_documents(docs: list[int], wanted: list[int], in_order: bool) -> None:
+    doc_ids = np.array(sorted(docs) if in_order else docs, np.int64)
+    every = np.arange(len(doc_ids))
+    pages = PageDirectory(every, doc_ids, every, every, every, every)
+    found = pages.offsets_of_documents(np.array(wanted, np.int64))
+    assert found.tolist() == np.flatnonzero(np.isin(doc_ids, wanted)).tolist()
