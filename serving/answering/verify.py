@@ -34,6 +34,13 @@ _STEP = re.compile(
     r"(?P<right>[-\u2212($€£]?\d[\d,.]*\s?%?)",
     re.IGNORECASE,
 )
+_MINUS = ("-", "\u2212")
+# Words that say of a number without a sign that it is below zero, or how far something fell.
+_FALLS = re.compile(
+    r"\b(?:loss|losses|lost|deficits?|negative|minus|below|less|lower|fewer|down|outflows?|used|fell"
+    r"|(?:decreas|declin|deduct|reduc|fall|shr[aiu]nk|drop|shortfall)\w*)\b",
+    re.IGNORECASE,
+)
 _NAME = re.compile(r"\b[A-Z][\w&.'-]*(?:\s+(?:of|the|and|&|de|von|van)?\s*[A-Z][\w&.'-]*)+")
 # A capital after these is a sentence's or a noun's, not a name's.
 _ARTICLES = frozenset(
@@ -190,11 +197,19 @@ def check_claim(claim: Claim, pages: Mapping[int, PageRecord], question: str = "
     for step in right:
         text = text.replace(step, " ")
     problems += wrong
-    known = _values_in(evidence) | _with_footnotes(evidence) | steps | _values_in(question)
+    given = _values_in(evidence) | _with_footnotes(evidence) | _values_in(question)
+    known = given | {abs(result) for result in steps}
     problems += [
         f"{shown} does not stand in the evidence"
         for shown, values in _numbers(text)
         if not any(_stands(value, other, units) for value in values for other in known)
+    ]
+    negative = {-v for v in steps if v < 0} | _negative_values_in(f"{evidence} {question}")
+    problems += [
+        f"{shown} is not negative in the evidence"
+        for shown, values in _numbers(text)
+        if shown.startswith(_MINUS) and not _FALLS.search(evidence)
+        if not any(_stands(value, other, units) for value in values for other in negative)
     ]
     dates = {date_key(m.group()) for m in DATE.finditer(f"{evidence} {question}")} | {
         date_key(token) for token in re.findall(r"\b\d{8}\b", evidence)
@@ -265,6 +280,11 @@ def _values_in(text: str) -> set[Decimal]:
     return {abs(value) for _, values in _numbers(text) for value in values}
 
 
+def _negative_values_in(text: str) -> set[Decimal]:
+    """How far below zero the negative numbers of a text are: "(620)" and "-620" give 620."""
+    return {-value for _, values in _numbers(text) for value in values if value < 0}
+
+
 def _with_footnotes(text: str) -> set[Decimal]:
     """Numbers with a footnote's letters right behind them: "73ab"."""
     found = (number_value(m[1]) for m in re.finditer(r"(?<![\w.,])(\d[\d.,]*)[a-e]{1,2}\b", text))
@@ -309,15 +329,15 @@ def _steps(
             continue
         step = match.group().strip()
         if not all(
-            any(_stands(operand, other, units) for other in known | results)
+            any(_stands(operand, other, units) for other in known | {abs(r) for r in results})
             or operand in (1, 2, 100, 365, 1000)
             for operand in operands
         ):
             wrong.append(f"a number of the step {step} does not stand in the evidence")
-        elif not _rounded(value, result, percent="%" in match["right"]):
+        elif not _rounded(value, result, "%" in match["right"], bool(_FALLS.search(text))):
             wrong.append(f"the step {step} is wrong")
         else:
-            results.add(abs(result))
+            results.add(result)
             right.append(step)
     return results, wrong, right
 
@@ -365,11 +385,16 @@ def _evaluate(expression: str) -> Decimal | None:
     return value if at == len(parts) else None
 
 
-def _rounded(value: Decimal, said: Decimal, *, percent: bool) -> bool:
-    """Whether ``said`` is ``value`` to the digits it gives, or its percentage."""
+def _rounded(value: Decimal, said: Decimal, percent: bool, falls: bool) -> bool:
+    """Whether ``said`` is ``value`` to the digits it gives, or its percentage.
+
+    Where something ``falls``, a negative value may be said without its sign.
+    """
     digits = Decimal(1).scaleb(int(said.as_tuple().exponent))
     candidates = [value, value * 100] if percent else [value]
-    return any(abs(abs(c) - abs(said)) <= digits / 2 for c in candidates)
+    if falls and value < 0:
+        candidates += [-c for c in candidates]
+    return any(abs(c - said) <= digits / 2 for c in candidates)
 
 
 def _names(text: str) -> list[str]:

@@ -113,6 +113,8 @@ def test_a_sentence_put_together_from_the_page_is_no_quote() -> None:
         ("(5,409 - 5,306) / 5,306 = 1.9%", True),
         ("5,409 - 5,306 = 113", False),
         ("5,409 - 5,206 = 203", False),
+        ("5,306 - 5,409 = -103", True),
+        ("5,306 - 5,409 = 103", False),
         ("1 / 0 = 5", False),
     ],
 )
@@ -121,6 +123,25 @@ def test_an_arithmetic_step_holds_if_its_numbers_stand_there_and_it_is_right(
 ) -> None:
     result = step.rpartition("=")[2].strip()
     checked = claim(f"The figure is {result}.", LINES[0], arithmetic=step)
+    assert (checked.verdict == "supported") is holds, checked.problems
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "holds"),
+    [
+        ("Net income 620", "Net income was 620.", True),
+        ("Net income 620", "Net income was -620.", False),
+        ("Net income 620", "Net income was \u2212$620 million.", False),
+        ("Net income (620)", "Net income was -620.", True),
+        ("Net loss 620", "Net income was -620.", True),
+        # Outlays stand in brackets in a statement of cash flows.
+        ("Capital expenditures (620)", "Capital expenditures were 620.", True),
+    ],
+)
+def test_a_minus_must_be_the_pages(line: str, text: str, holds: bool) -> None:
+    record = page(line)
+    box = find_quote(line, record) or (0.0, 0.0, 1.0, 1.0)
+    checked = check_claim(Claim(text, (cite(line, box),)), {7: record})
     assert (checked.verdict == "supported") is holds, checked.problems
 
 
