@@ -27,6 +27,7 @@ from indexing.pipeline import PoolSettings
 from retrieval.compression import Compression
 from retrieval.context import document_context
 from retrieval.errors import InputError
+from retrieval.manifest import MANIFEST_NAME, read_manifest
 from retrieval.pooling import pool_page
 from retrieval.store import CreateSpec, PageRow, StoreWriter, VectorBatches
 from retrieval.types import DocumentInfo
@@ -78,6 +79,8 @@ def build_collection(
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = _read_state(folder)
+    if _is_complete(folder / INDEX, pages, spec):
+        return state
     create = CreateSpec(
         encoder_id=ENCODER,
         encoder_fingerprint=spec.fingerprint,
@@ -88,12 +91,19 @@ def build_collection(
         held = sum(row.pages for row in writer.documents.values())
         if held > pages:
             raise InputError(f"{folder} has {held:,} pages already; name another folder")
-        if held == pages and writer.manifest.coarse_file is not None:
-            return state
         if held < pages:
             _add(writer, folder, pages - held, spec, state, progress)
         _finish(writer, folder, pages, state, progress)
     return state
+
+
+def _is_complete(index: Path, pages: int, spec: CollectionSpec) -> bool:
+    """Whether nothing is to be added: such an index is measured however it keeps its vectors."""
+    if not (index / MANIFEST_NAME).exists():
+        return False
+    held = read_manifest(index)
+    mine = (held.encoder_id, held.encoder_fingerprint) == (ENCODER, spec.fingerprint)
+    return mine and held.counts["pages"] == pages and held.coarse_file is not None
 
 
 def _add(
