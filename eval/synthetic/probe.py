@@ -19,7 +19,7 @@ from eval.synthetic.questions import MadeQuestion, PreparedEncoder
 from retrieval.candidates import LexicalEvidence, find_candidates
 from retrieval.coarse import CoarseIndex
 from retrieval.errors import StorageError
-from retrieval.maxsim import as_floats, maxsim
+from retrieval.maxsim import maxsim
 from retrieval.passages import best_passage
 from retrieval.ranking import LATE, order
 from retrieval.search import Searcher
@@ -125,11 +125,10 @@ def measure_recall(
     late = np.full((len(questions), n), -np.inf, np.float32)
     plain = np.full((len(questions), n), -np.inf, np.float32)
     for offsets, patches in store.scan_patches(_SCAN_PAGES):
-        rows = as_floats(patches.codes, store.manifest.dim)
         for i, q in enumerate(questions):
-            page = (q.embedding.vectors, q.embedding.weights)
-            late[i, offsets] = best_passage(*page, rows, patches.starts, patches.scales)
-            plain[i, offsets] = maxsim(*page, patches.codes, patches.starts, patches.scales)
+            pages = (q.embedding.vectors, q.embedding.weights, patches.codes)
+            late[i, offsets] = best_passage(*pages, patches.starts, patches.scales)
+            plain[i, offsets] = maxsim(*pages, patches.starts, patches.scales)
     totals = {"found": 0.0, "found_vectors": 0.0, "target_exhaustive": 0.0, "target_found": 0.0}
     limits = settings.candidates
     every = np.flatnonzero(store.pages.n_patches > 0)
