@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,13 @@ _INSTRUCTIONS = (
 _WIDTH = 1200
 
 
+def _version() -> str:
+    try:
+        return version("folioscope")
+    except PackageNotFoundError:
+        return ""
+
+
 def make_server(
     path: Path, *, vlm: str | None = None, model: str = "", key: str = "none", safety: str = "on"
 ) -> MCPServer:
@@ -43,7 +51,7 @@ def make_server(
     """
     index = Index.open(path)
     index.refresh()
-    server = MCPServer("folioscope", instructions=_INSTRUCTIONS)
+    server = MCPServer("folioscope", instructions=_INSTRUCTIONS, version=_version())
 
     @cache
     def answerer() -> Answerer:

@@ -20,6 +20,8 @@ from retrieval.types import Box, PageWords, SourcePart, TimeRange
 
 Image = NDArray[np.uint8]
 _AGAIN = "fetch or export it again"
+# What the command line tells whoever has a document that needs a password.
+UNLOCK = "give it with --password, or save the document without one"
 
 
 class LockedError(InputError):
@@ -144,10 +146,7 @@ def locked(password: str | None) -> str:
     """Why a document that needs a password does not open."""
     if password:
         return "the PDF is locked and the password given does not open it; check the password"
-    return (
-        "the PDF is locked and needs a password; give it with --password, or save the document "
-        "without one"
-    )
+    return f"the PDF is locked and needs a password; {UNLOCK}"
 
 
 def in_words(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from serving.http import problems
 from serving.http.auditor import RecallAuditor
 from serving.http.auth import Keys
 from serving.http.collections import Collections
-from serving.http.database import Database
+from serving.http.database import RECORDS, Database
 from serving.http.jobs import Jobs
 from serving.http.lane import Lane
 from serving.http.metrics import Metrics
@@ -60,7 +60,9 @@ _LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 
 def make_state(settings: ServerSettings, tracing: Tracing | None = None) -> ServerState:
     """Everything a server needs, not yet started. Raises ``StorageError``."""
-    database = Database(settings.state / "server.sqlite")
+    database = Database(settings.state / RECORDS)
+    keys = Keys(database)
+    keys.note_served(settings.indexes)
     jobs = Jobs(database)
     metrics = Metrics()
     auditor = None
@@ -69,7 +71,7 @@ def make_state(settings: ServerSettings, tracing: Tracing | None = None) -> Serv
     return ServerState(
         settings=settings,
         database=database,
-        keys=Keys(database),
+        keys=keys,
         jobs=jobs,
         collections=Collections(settings, jobs),
         searches=Lane("search", settings.search_threads, settings.waiting, settings.search_seconds),

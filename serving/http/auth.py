@@ -13,7 +13,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -107,6 +107,20 @@ class Keys:
     def all(self) -> list[Key]:
         """Every key, oldest first."""
         return [_key(row) for row in self._database.rows("SELECT * FROM keys ORDER BY created")]
+
+    def note_served(self, collections: Iterable[str]) -> None:
+        """Remember which collections there are, for ``collections_served``."""
+        names = sorted(set(collections) - self.collections_served())
+        if names:
+            with self._database.transaction() as connection:
+                connection.executemany(
+                    "INSERT OR IGNORE INTO served VALUES (?)", [(name,) for name in names]
+                )
+
+    def collections_served(self) -> set[str]:
+        """The collections that servers with these records ever had: what a key may be limited to
+        without a doubt."""
+        return {row["collection"] for row in self._database.rows("SELECT collection FROM served")}
 
     def any(self) -> bool:
         """Whether a key was ever made: from then on one is asked for.

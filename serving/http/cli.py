@@ -11,7 +11,9 @@ from indexing.cli_common import console, notes, print_json
 
 if TYPE_CHECKING:
     from serving.http.auth import Keys
+    from serving.http.database import Database
 
+_SUFFIX = ".server"
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of a server.", rich_markup_mode=None)
 StateOption = Annotated[
     Path, typer.Option("--state", help="The server's folder of records.", envvar="FOLIOSCOPE_STATE")
@@ -59,6 +61,7 @@ def serve(
     try:
         from serving.http.run import run
         from serving.http.settings import load_settings
+        from serving.http.startable import check_startable
     except ModuleNotFoundError as error:
         raise InputError(
             f"the server needs the package '{error.name}', which is not installed; "
@@ -68,7 +71,7 @@ def serve(
     indexes = _indexes(index or [])
     if state is None and indexes:
         first = next(iter(indexes.values()))
-        state = first.with_name(first.name + ".server")
+        state = first.with_name(first.name + _SUFFIX)
     settings = load_settings(
         config,
         indexes=indexes or None,
@@ -80,15 +83,7 @@ def serve(
         vlm_url=vlm,
         vlm_model=model,
     )
-    if not settings.loopback:
-        from serving.http.auth import Keys
-        from serving.http.database import Database
-
-        if not Keys(Database(settings.state / "server.sqlite")).any():
-            raise InputError(
-                f"will not listen on {settings.host} without API keys; make one first: "
-                f"folioscope keys create NAME --scope admin --state {settings.state}"
-            )
+    check_startable(settings)
     notes.print(
         f"Serving {', '.join(settings.indexes)} on http://{settings.host}:{settings.port} "
         f"(API: /docs); records in {settings.state}",
@@ -138,6 +133,9 @@ def create_key(
     pin: Annotated[
         list[str] | None, typer.Option(help="key=value: only documents with it; several times.")
     ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Begin the server's folder if there is none.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a key, and show its token this once.
@@ -146,7 +144,17 @@ def create_key(
     """
     from indexing.metadata import parse_pairs
 
-    key, token = _keys(state).create(name, scope or ["read"], collection, parse_pairs(pin or []))
+    keys = _keys(state, begin=True, new=new)
+    served = keys.collections_served()
+    unknown = sorted(set(collection or ()) - served)
+    if unknown and served:
+        notes.print(
+            f"warning: no server with these records has served {', '.join(unknown)} "
+            f"(served: {', '.join(sorted(served))}); the key reaches nothing there until one does",
+            highlight=False,
+            soft_wrap=True,
+        )
+    key, token = keys.create(name, scope or ["read"], collection, parse_pairs(pin or []))
     if as_json:
         print_json({**_shown(key), "token": token})
     else:
@@ -204,13 +212,9 @@ def show_audit(
 
     from rich.table import Table
 
-    from serving.http.database import Database
-
     entries = [
         {**dict(row), "at": datetime.fromtimestamp(row["at"], UTC).isoformat("T", "seconds")}
-        for row in Database(state / "server.sqlite").rows(
-            "SELECT * FROM audit ORDER BY at DESC LIMIT ?", limit
-        )
+        for row in _database(state).rows("SELECT * FROM audit ORDER BY at DESC LIMIT ?", limit)
     ]
     if as_json:
         print_json(entries)
@@ -222,11 +226,41 @@ def show_audit(
     console.print(table)
 
 
-def _keys(state: Path) -> Keys:
+def _keys(state: Path, *, begin: bool = False, new: bool = False) -> Keys:
     from serving.http.auth import Keys
-    from serving.http.database import Database
 
-    return Keys(Database(state / "server.sqlite"))
+    return Keys(_database(state, begin=begin, new=new))
+
+
+def _database(state: Path, *, begin: bool = False, new: bool = False) -> Database:
+    """The records in ``state``. ``begin`` allows their first use where that is meant: ``new`` says
+    so, or the folder is empty, or is the one that a server of the index beside it would take.
+
+    Raises ``StorageError`` if there are none: a mistyped name must not begin another folder.
+    """
+    from retrieval.errors import StorageError
+    from serving.http.database import RECORDS, Database
+
+    file = state / RECORDS
+    meant = new or _is_empty(state) or _is_default(state)
+    if not file.exists() and not (begin and meant):
+        how = "; --new begins them there" if begin else ""
+        raise StorageError(
+            f"{state}: no server's records are here; name the folder that `folioscope serve` says "
+            f"it keeps them in (my-index.server beside my-index, unless it was told another){how}"
+        )
+    return Database(file)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _is_default(state: Path) -> bool:
+    from retrieval.manifest import MANIFEST_NAME
+
+    index = state.absolute()
+    return index.suffix == _SUFFIX and (index.with_suffix("") / MANIFEST_NAME).exists()
 
 
 def _shown(key: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from retrieval.errors import StorageError
 
+RECORDS = "server.sqlite"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, collection TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL,
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS audit (
     target TEXT NOT NULL, request TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS audit_at ON audit (at);
+CREATE TABLE IF NOT EXISTS served (collection TEXT PRIMARY KEY);
 """
 
 

@@ -188,6 +188,7 @@ class JobWorker:
         """``finished`` is called with a job and its result before the job counts as done."""
         self._jobs = jobs
         self._collection = collection
+        self._index_path = index
         self._command = [sys.executable, "-m", "serving.http.ingest", str(index), encoder]
         self._finished = finished
         self._wake = threading.Event()
@@ -269,16 +270,18 @@ class JobWorker:
                 event = json.loads(line)
                 if event["event"] == "progress":
                     self._jobs.tell(job.id, event)
-                elif event["event"] == "done":
+                    continue
+                if event["event"] == "done":
                     self._finished(job, event["result"])
                     self._jobs.finish(job.id, "done", event["result"])
                     return
-                elif event["kind"] == "StorageError":
-                    raise _IndexBusyError(public(event["message"]))
-                else:
-                    _log.warning("job %s: %s", job.id, event["message"])
-                    self._jobs.finish(job.id, "failed", {"reason": public(event["message"])})
-                    return
+                _log.warning("job %s: %s", job.id, event["message"])
+                named = (file["path"] for file in job.work.get("add", ()))
+                reason = public(event["message"], self._index_path, *named)
+                if event["kind"] == "StorageError":
+                    raise _IndexBusyError(reason)
+                self._jobs.finish(job.id, "failed", {"reason": reason})
+                return
             raise OSError(f"exit status {process.wait()}")
         except _IndexBusyError:
             raise

@@ -12,6 +12,7 @@ import cachetools
 from PIL import Image as Pillow
 
 from indexing.intake import IntakeWorkers
+from indexing.renderers.base import UNLOCK
 from indexing.settings import IntakeSettings
 from retrieval.errors import InputError
 from retrieval.heatmap import tint
@@ -110,6 +111,13 @@ class Pictures:
             )
             image = Pillow.fromarray(picture)
         except InputError as error:
+            if UNLOCK in str(error):
+                raise Problem(
+                    409,
+                    "locked",
+                    "The PDF of this page is locked, and the server has no password to show it.",
+                    "Save it without a password, and index that.",
+                ) from error
             raise Problem(
                 409, "cannot-picture", "This page cannot be rendered.", "Index it again."
             ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from indexing.renderers.base import UNLOCK
 from retrieval.errors import (
     EncoderError,
     FolioscopeError,
@@ -26,6 +28,8 @@ from retrieval.errors import (
 
 _log = logging.getLogger("folioscope.http")
 MEDIA_TYPE = "application/problem+json"
+# The command line takes passwords, the API does not: it would have to keep them.
+_UNLOCK_HERE = "save the document without one, and send that"
 # An absolute path as our messages write it; only its last part is the client's business.
 _PATH = re.compile(r"(?<![\w/.])/(?:[^\s/:;,'\"()]+/)+")
 
@@ -82,9 +86,15 @@ def respond(request: Request, problem: Problem) -> JSONResponse:
     )
 
 
-def public(message: str) -> str:
-    """``message`` without the folders of this machine."""
-    return _PATH.sub("", message)
+def public(message: str, *files: str | Path) -> str:
+    """``message`` without the folders of this machine, and with remedies that a client has.
+
+    ``files`` are those that the message may name: known ones are found whatever marks are in
+    their folders' names.
+    """
+    for file in sorted(map(str, files), key=len, reverse=True):
+        message = message.replace(file, Path(file).name)
+    return _PATH.sub("", message).replace(UNLOCK, _UNLOCK_HERE)
 
 
 def of_error(error: FolioscopeError) -> Problem:
@@ -116,6 +126,16 @@ def of_error(error: FolioscopeError) -> Problem:
     return unexpected()
 
 
+def _not_json(kind: str) -> Problem:
+    """The problem of a body that was not read because of its content type, ``kind``."""
+    return Problem(
+        422,
+        "invalid-request",
+        f"The body was sent as {kind[:100] or 'no kind'}, and is read as JSON only.",
+        "Send the header `Content-Type: application/json` (curl: --json instead of -d).",
+    )
+
+
 def unexpected() -> Problem:
     """The problem that an error of ours is which nobody thought of."""
     return Problem(500, "internal", "Something went wrong inside.", "Report the request id.")
@@ -134,6 +154,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        unread = any(e["loc"] == ("body",) and e["type"] != "missing" for e in error.errors())
+        if unread and kind != "application/json" and not kind.endswith("+json"):
+            return respond(request, _not_json(kind))
         wrong = "; ".join(
             f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:8]
         )

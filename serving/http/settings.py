@@ -64,6 +64,14 @@ class ServerSettings(BaseSettings):
     audit_recall: float = Field(default=0.0, ge=0, le=1, description="Share of queries re-run.")
     recall_warning: float = Field(default=0.95, ge=0, le=1)
 
+    @field_validator("indexes", "state")
+    @classmethod
+    def _absolute(cls, folders: dict[str, Path] | Path) -> dict[str, Path] | Path:
+        """The process that indexes has another working folder, so no path may depend on it."""
+        if isinstance(folders, Path):
+            return folders.expanduser().absolute()
+        return {name: folder.expanduser().absolute() for name, folder in folders.items()}
+
     @field_validator("indexes")
     @classmethod
     def _names(cls, indexes: dict[str, Path]) -> dict[str, Path]:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ async def _session(index: Path) -> dict[str, Any]:
     )
     said: dict[str, Any] = {}
     async with Client(stdio_client(command)) as client:
+        said["version"] = client.server_info.version
         said["tools"] = [tool.name for tool in (await client.list_tools()).tools]
         found = await client.call_tool("search", {"question": "how many swifts were counted"})
         said["hits"] = found.structured_content["result"]
@@ -37,6 +39,7 @@ async def _session(index: Path) -> dict[str, Any]:
 @pytest.mark.slow
 def test_an_agent_searches_reads_and_sees(built: Path) -> None:
     said = asyncio.run(_session(built))
+    assert said["version"] == version("folioscope")
     assert set(said["tools"]) == {"search", "read_page", "see_page", "ask", "list_documents"}
     assert said["hits"][0]["name"] == "counting-swifts-paper.pdf" and said["hits"][0]["regions"]
     assert "swift" in said["page"]["text"].lower()

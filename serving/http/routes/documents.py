@@ -80,7 +80,7 @@ async def upload_documents(
             await asyncio.to_thread(sniff, stored)
         except InputError as error:
             target.uploads.discard(stored)
-            refused.append(Refused(name=stored.name, reason=public(str(error))))
+            refused.append(Refused(name=stored.name, reason=public(str(error), stored)))
         else:
             add.append({"path": str(stored), "metadata": meta})
     if not add:
@@ -205,7 +205,7 @@ def job_out(job: Job) -> JobOut:
     if result is not None:
         result.pop("documents", None)
         result["skipped"] = [
-            {"name": Path(item["path"]).name, "reason": public(item["reason"])}
+            {"name": Path(item["path"]).name, "reason": public(item["reason"], item["path"])}
             for item in result.get("skipped", ())
         ]
     return JobOut(

@@ -87,7 +87,7 @@ def _status(server: ServerState, target: Collection, writable: bool) -> Collecti
         jobs_waiting=server.jobs.waiting(target.name),
         writable=writable,
         skipped=[
-            {"name": Path(item.source).name, "reason": public(item.reason)}
+            {"name": Path(item.source).name, "reason": public(item.reason, item.source)}
             for item in found.skipped
         ],
     )

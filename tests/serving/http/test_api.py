@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from folioscope import app as command
+from indexing.build import BuildSettings
+from indexing.index import Index
+from indexing.settings import IntakeSettings
 from serving.http.app import create_app
 from serving.http.settings import ServerSettings
+from tests.indexing.samples import pdf
 
 Wait = Callable[[str], dict[str, Any]]
 
@@ -207,3 +212,55 @@ def test_responses_carry_security_headers(client: TestClient) -> None:
     headers = client.get("/v1/documents").headers
     assert headers["x-content-type-options"] == "nosniff"
     assert "default-src 'self'" in headers["content-security-policy"]
+
+
+@pytest.mark.slow
+def test_uploads_below_a_relative_folder_with_spaces(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "my own folder"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    shutil.copytree(built, "index")
+    settings = ServerSettings(indexes={"default": Path("index")}, state=Path("st 2"))
+    files = {
+        "tickets.pdf": pdf(["A ticket for the zebra crossing"]),
+        "locked.pdf": pdf(["x"], password="sesame"),
+        "notes.txt": b"MZ" + b"x" * 99,
+    }
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        sent = client.post("/v1/documents", files=[("files", item) for item in files.items()])
+        told = sent.text
+        (refused,) = sent.json()["refused"]
+        job = sent.json()["job"]
+        while job["state"] in ("queued", "running"):
+            job = client.get(f"/v1/jobs/{job['id']}", params={"wait": 20}).json()
+        told += json.dumps(job) + client.get("/v1/status").text
+    assert refused["name"] == "notes.txt" and refused["reason"].startswith("notes.txt: ")
+    assert job["state"] == "done", job
+    (skipped,) = job["result"]["skipped"]
+    assert skipped["name"] == "locked.pdf" and "without one, and send" in skipped["reason"]
+    assert all(part not in told for part in ("st 2", "own folder", "uploads", "--password"))
+
+
+def test_a_page_of_a_locked_document_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "locked.pdf"
+    file.write_bytes(pdf(["The zebra crossing"], password="sesame"))
+    built = BuildSettings(intake=IntakeSettings(password="sesame"))
+    Index.create(tmp_path / "index", settings=built).add([file])
+    settings = ServerSettings(indexes={"default": tmp_path / "index"}, state=tmp_path / "state")
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        (hit,) = _search(client, "zebra")["hits"]
+        answer = client.get(f"/v1/pages/{hit['page_id']}/image")
+    assert answer.status_code == 409 and answer.json()["code"] == "locked"
+    assert "password" in answer.json()["detail"] and "Save it" in answer.json()["remedy"]
+
+
+def test_a_body_that_does_not_say_it_is_json_is_told_so(client: TestClient) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = client.post("/v1/search", content='{"question": "swifts"}', headers=form)
+    assert answer.status_code == 422
+    assert "application/x-www-form-urlencoded" in answer.json()["detail"]
+    assert "application/json" in answer.json()["remedy"]
+    wrong = client.post("/v1/search", json=["swifts"]).json()
+    assert "valid dictionary" in wrong["detail"]

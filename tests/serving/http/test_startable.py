@@ -1,0 +1,78 @@
+"""What a server says before it starts, and what its commands say where there is none."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from folioscope import app as command
+from retrieval.errors import InputError, StorageError
+from retrieval.manifest import MANIFEST_NAME
+from serving.http.app import make_state
+from serving.http.settings import ServerSettings, load_settings
+
+
+def _run(*words: str | Path) -> Result:
+    return CliRunner().invoke(command, [str(word) for word in words])
+
+
+def test_reading_an_index_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    result = _run("serve", "-i", tmp_path / "missing", "--read-only")
+    assert isinstance(result.exception, StorageError) and result.exception.exit_code == 3
+    assert "no index at" in str(result.exception) and "Serving" not in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_port_in_use_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        result = _run("serve", "-i", tmp_path / "index", "--port", port)
+    assert isinstance(result.exception, InputError)
+    assert port in str(result.exception) and "--port" in str(result.exception)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["list"], ["audit"], ["revoke", "x"], ["create", "x"]])
+def test_keys_of_no_server_are_refused(tmp_path: Path, words: list[str]) -> None:
+    result = _run("keys", *words, "--state", tmp_path / "nowhere")
+    assert isinstance(result.exception, StorageError)
+    assert "no server's records" in str(result.exception)
+    assert ("--new" in str(result.exception)) == (words[0] == "create")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_first_key_begins_the_records_where_that_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / MANIFEST_NAME).touch()
+    (tmp_path / "empty").mkdir()
+    assert _run("keys", "create", "x", "--state", tmp_path / "index.server").exit_code == 0
+    assert _run("keys", "create", "x", "--state", tmp_path / "empty").exit_code == 0
+    assert _run("keys", "create", "x", "--state", tmp_path / "new", "--new").exit_code == 0
+    in_index = _run("keys", "create", "x", "--state", tmp_path / "index")
+    assert isinstance(in_index.exception, StorageError)
+
+
+def test_a_key_for_a_collection_never_served_is_warned_of(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    make_state(
+        ServerSettings(indexes={"reports": tmp_path / "index"}, state=state)
+    ).database.close()
+    known = _run("keys", "create", "x", "--collection", "reports", "--state", state)
+    wrong = _run("keys", "create", "x", "--collection", "report", "--state", state)
+    assert known.exit_code == wrong.exit_code == 0
+    assert "warning" not in known.stderr
+    assert "served: reports" in wrong.stderr and wrong.stdout.startswith("folio_")
+
+
+def test_paths_of_settings_depend_on_no_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(None, indexes={"default": Path("index")}, state=Path("state"))
+    assert settings.state == tmp_path / "state"
+    assert settings.indexes == {"default": tmp_path / "index"}
