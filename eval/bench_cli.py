@@ -345,7 +345,7 @@ def scale(
 ) -> None:
     """Latency, memory, disk and recall of a made-up collection of any size.
 
-    A page takes 23 KB of disk and a millisecond to make. Without --folder everything is removed
+    A page takes 25 KB of disk and a millisecond to make. Without --folder everything is removed
     at the end.
 
     Example:  folioscope bench scale --pages 10000 --pages 100000
