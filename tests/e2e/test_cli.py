@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -358,11 +359,15 @@ def test_a_second_writer_is_refused(library: Path, copy: Path) -> None:
 def test_an_interrupted_build_says_so_and_goes_on_next_time(copy: Path, tmp_path: Path) -> None:
     """On a terminal, where it shows how far it is."""
     # So long that it cannot be through before the signal comes, however busy the machine is.
-    long = write_pdf(tmp_path / "long.pdf", [f"{n} {OWLS} {SWARM}" * 8 for n in range(1000)])
+    long = write_pdf(tmp_path / "long.pdf", [f"{n} {OWLS} {SWARM}" * 8 for n in range(600)])
     ours, theirs = pty.openpty()
     command = [sys.executable, str(SCRIPT), "index", "add", str(long), "-i", str(copy), *QUICK]
     environment = {**ENVIRONMENT, "TERM": "xterm"}
-    with subprocess.Popen(command, stderr=theirs, stdout=theirs, env=environment) as child:
+    # What runs in the background of a shell without job control inherits that it ignores SIGINT.
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stderr=theirs, stdout=theirs, env=environment, preexec_fn=heeds
+    ) as child:
         os.close(theirs)
         shown = b""
         while b"pages/s" not in shown:

@@ -30,11 +30,12 @@ def test_settings_differ_by_their_patches_alone() -> None:
     found = plan(10_000, patches=64)
     rows = {row.setting: row for row in found.settings}
     assert tuple(rows) == SETTINGS and found.dim == 16
-    assert rows["int8"].patch_bytes_a_page == 64 * 16
+    # int8 keeps a scale of two bytes beside each vector.
+    assert rows["int8"].patch_bytes_a_page == 64 * (16 + 2)
     assert rows["binary"].patch_bytes_a_page == 64 * 2
-    assert rows["int8+pool3"].patch_bytes_a_page == 2 * 11 * 16
+    assert rows["int8+pool3"].patch_bytes_a_page == 2 * 11 * (16 + 2)
     less = rows["fp32"].disk_gb - rows["int8"].disk_gb
-    assert less * 1e9 == pytest.approx(10_000 * 64 * 16 * 3)
+    assert less * 1e9 == pytest.approx(10_000 * 64 * (16 * 3 - 2))
     assert rows["fp32"].memory_mb == rows["binary"].memory_mb
     assert rows["int8"].build_hours is not None and rows["int8"].question_ms > 0
 
@@ -53,7 +54,7 @@ def test_an_encoder_that_is_not_installed_has_sizes_but_no_rate() -> None:
     done = CliRunner().invoke(app, [*command, "--compression", "int8", "--compression", "binary"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
-    assert [row["patch_bytes_a_page"] for row in found["settings"]] == [131_840, 16_480]
+    assert [row["patch_bytes_a_page"] for row in found["settings"]] == [133_900, 16_480]
     assert found["settings"][0]["build_hours"] is None and "not known" in found["note"]
     with pytest.raises(EncoderError, match="unknown encoder 'magic'"):
         plan(10, "magic")
