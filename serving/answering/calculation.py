@@ -104,7 +104,7 @@ def work_out(question: str, pages: Sequence[EvidencePage]) -> Worked | None:
         # A statement named in the question is not every operand's.
         asked = f"{name} {question}" if len(formula.operands) == 1 else name
         found = find_cells(asked, pages, wanted=name, year=year, about=question)
-        if not found or found[0].score < SURE_CELL:
+        if not found or found[0].score < SURE_CELL or not found[0].told:
             return None
         operands.append(found[0])
     return _worked(formula, operands, percent=_percent(question))

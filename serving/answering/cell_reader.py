@@ -1,14 +1,16 @@
 """The table cell that answers: the row that is called what the question asks for, in the column
-of the year that it names, in the statement that it names."""
+of the year or of other words that it names, in the statement that it names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from serving.answering.accounts import Statement, statements_in, terms_in
-from serving.answering.layout import lay_out
+from serving.answering.columns import column_meant, runs_of
+from serving.answering.layout import Layout, lay_out
 from serving.answering.spans import focus_of
 from serving.answering.subject import subject_fit
 from serving.answering.tables import Cell, heading, likeness, says_something, table_cells, years_in
@@ -22,17 +24,20 @@ _OTHER_STATEMENT = 0.6
 _WHOLE_NAME = 0.9
 _PART_OF_A_NAME = 0.6
 _NO_YEAR = 0.6
-_FIRST_COLUMN = 0.9
+_YEAR_NOT_ASKED = 0.9
 _RANK = 0.01
+_YEARS = re.compile(r"\b(?:FY ?)?(?:19|20)\d\d\b|\bFY ?\d\d\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundCell:
-    """A cell, its page, and how well it answers, in [0, 1]."""
+    """A cell, its page, and how well it answers, in [0, 1]. ``told`` False: which of its row's
+    numbers is meant cannot be told from the question."""
 
     page: EvidencePage
     cell: Cell
     score: float
+    told: bool = True
 
 
 def find_cells(
@@ -59,25 +64,48 @@ def find_cells(
         head = heading(page.record.words, layout)
         fit = _page_fit(about or question, page, head, statements)
         name = _without_subject(wanted, page)
-        for place, cell in enumerate(cells := table_cells(page.record.words, layout)):
-            like = likeness(cell.label_text, name)
+        # Of an operand of a formula the year is known, and the words of the question are not its.
+        asked = f"{_YEARS.sub(' ', wanted)} {year}" if year else question
+        for _, group in groupby(table_cells(page.record.words, layout), key=lambda cell: cell.row):
+            row = list(group)
+            like = likeness(row[0].label_text, name)
             if like <= 0.3:
                 continue
             if like < _WHOLE_NAME and not terms_in(wanted):
                 like *= _PART_OF_A_NAME
-            first = place == 0 or cells[place - 1].row != cell.row
-            found.append(FoundCell(page, cell, like * fit * _year_fit(cell, years, first)))
+            for cell, column_fit, told in _in_column(asked, row, years, head, page, layout):
+                found.append(FoundCell(page, cell, like * fit * column_fit, told))
     return sorted(found, key=lambda cell: -cell.score)
 
 
-def _year_fit(cell: Cell, years: list[str], first: bool) -> float:
-    if len(years) == 1:
-        if cell.year is None:
-            return _NO_YEAR
-        return 1.0 if cell.year == years[0] else 0.0
-    if not years:
-        return _FIRST_COLUMN if first else 0.3
-    return 0.5 if cell.year in years else 0.0
+def _in_column(
+    question: str, row: list[Cell], years: list[str], head: str, page: EvidencePage, layout: Layout
+) -> list[tuple[Cell, float, bool]]:
+    """Cells of one row that the question may mean, how well their columns fit it, and whether
+    the column can be told from the others."""
+    if len(years) > 1:
+        return [(cell, 0.5 if cell.year in years else 0.0, True) for cell in row]
+    fit = 1.0 if years else _YEAR_NOT_ASKED
+    if years and any(cell.year for cell in row):
+        row = [cell for cell in row if cell.year == years[0]]
+        if len(row) < 2:
+            return [(cell, fit, True) for cell in row]
+    elif years and years[0] not in head:
+        fit = _NO_YEAR
+    meant = _meant(question, row, page, layout)
+    if meant is None:
+        return [(cell, fit, False) for cell in row]
+    return [(cell, fit, True) for cell in row if cell is meant]
+
+
+def _meant(question: str, row: list[Cell], page: EvidencePage, layout: Layout) -> Cell | None:
+    words = page.record.words
+    for run in runs_of(words, layout, row[0].row):
+        of_run = {run.of(int(cell.members[0])): cell for cell in row}
+        if set(of_run) - {None}:
+            column = column_meant(question, words, layout, run)
+            return None if column is None else of_run.get(column)
+    return row[0] if len(row) == 1 else None
 
 
 def _page_fit(question: str, page: EvidencePage, head: str, statements: set[Statement]) -> float:

@@ -57,7 +57,8 @@ def ask(
     """Answer QUESTION from the pages found, with citations that were checked.
 
     Without --vlm the embedded reader answers in the documents' own words: a sentence, a table's
-    cell, a labelled field. It works nothing out, and says so when the documents do not tell.
+    cell, a labelled field. Some figures it works out by common formulas, step by step (change
+    from the year before, margins). It says so when the documents do not tell.
 
     Examples:
 

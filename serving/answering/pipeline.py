@@ -230,7 +230,7 @@ class Answerer:
         if best is None or best.score < self.settings.near:
             return self._answer(question, "not-in-documents", found, (), NOT_FOUND, 0.0, READER)
         sure = best.score >= self._enough(best) and best.kind not in ("computed", "yes-no")
-        sure |= best.kind == "cell"
+        sure = best.told and (sure or best.kind == "cell")
         chosen = [best] if sure else _different(readings, self.settings.passages)
         claims = tuple(
             check_claim(_claim(reading), {p.record.page_id: p.record for p in pages}, question)

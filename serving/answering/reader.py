@@ -20,6 +20,7 @@ from retrieval.types import Box, FloatArray
 from serving.answering.accounts import terms_in
 from serving.answering.calculation import in_billions, work_out
 from serving.answering.cell_reader import SURE_CELL, FoundCell, find_cells
+from serving.answering.columns import Run, column_meant, runs_of
 from serving.answering.layout import Indices, Layout, cells, lay_out, union
 from serving.answering.spans import YEAR, Kind, Span, asked_for, focus_of, number_value, spans_of
 from serving.answering.subject import subject_fit
@@ -63,7 +64,8 @@ _CONTENT = re.compile(r"[^\W\d_]{2,}")
 class Reading:
     """A possible answer: ``text`` as the page says it, inside ``box``; ``quote`` is the row or
     sentence that it stands in, inside ``around``. ``score`` is in [0, 1]. A figure that was worked
-    out has its ``arithmetic`` and the other cells that it ``rests_on``."""
+    out has its ``arithmetic`` and the other cells that it ``rests_on``. ``told`` False: it is the
+    row that speaks of what was asked, and which of its numbers is meant cannot be told."""
 
     page: EvidencePage
     text: str
@@ -74,6 +76,7 @@ class Reading:
     kind: Kind
     arithmetic: str = ""
     rests_on: tuple[Reading, ...] = ()
+    told: bool = True
 
 
 def read(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
@@ -88,7 +91,7 @@ def read(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
     if kind in ("amount", "percent", "date", "year", "count"):
         for page, trust in zip(pages, trusts, strict=True):
             layout = lay_out(page.record.words)
-            found.extend(_values(page, layout, kind, years, trust, question.lower()))
+            found.extend(_values(page, layout, kind, years, trust, question))
     if terms_in(focus_of(question)):
         found = [replace(reading, score=reading.score * _NO_CELL) for reading in found]
     if not found:
@@ -110,7 +113,7 @@ def _from_tables(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
     # be defined in another way than the question does.
     stated = asked_for(question) not in ("percent", "computed")
     cells = find_cells(question, pages) if stated and worked is None else []
-    if cells and cells[0].score >= SURE_CELL:
+    if cells and cells[0].score >= SURE_CELL and cells[0].told:
         worked = in_billions(question, cells[0])
     if worked is not None:
         first, *others = (_of_cell(cell) for cell in worked.cells)
@@ -128,6 +131,8 @@ def _from_tables(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
 def _of_cell(found: FoundCell) -> Reading:
     words, cell = found.page.record.words, found.cell
     around = _in_row(cell.members, cell.label, words.boxes)
+    if not found.told:
+        around = lay_out(words).rows[cell.row]
     return Reading(
         found.page,
         cell.text,
@@ -136,6 +141,7 @@ def _of_cell(found: FoundCell) -> Reading:
         union(words.boxes, around),
         found.score,
         "cell",
+        told=found.told,
     )
 
 
@@ -168,11 +174,14 @@ def _values(
     kind: Kind,
     years: set[str],
     trust: float,
-    asked: str,
+    question: str,
 ) -> list[Reading]:
     words, boxes = page.record.words, page.record.words.boxes
-    found = []
+    asked = question.lower()
+    found: list[Reading] = []
     for number, row in enumerate(layout.rows):
+        runs = runs_of(words, layout, number) if kind not in ("date", "year") else []
+        of_runs: list[list[tuple[int, Reading]]] = [[] for _ in runs]
         for span in spans_of(kind, [words.texts[i] for i in row]):
             members = row[span.first : span.last]
             beside, label = _beside(row, span, boxes)
@@ -190,18 +199,44 @@ def _values(
                 score *= _NOTHING
             score += _LOWER * float(boxes[members[0], 1])
             around = _in_row(members, label, boxes)
-            found.append(
-                Reading(
-                    page,
-                    span.text,
-                    union(boxes, members),
-                    " ".join(words.texts[i] for i in around),
-                    union(boxes, around),
-                    min(1.0, score) * trust,
-                    kind,
-                )
+            reading = Reading(
+                page,
+                span.text,
+                union(boxes, members),
+                " ".join(words.texts[i] for i in around),
+                union(boxes, around),
+                min(1.0, score) * trust,
+                kind,
             )
+            at = [(i, run.of(int(members[0]))) for i, run in enumerate(runs)]
+            for i, place in at:
+                if place is not None:
+                    of_runs[i].append((place, reading))
+            if all(place is None for _, place in at):
+                found.append(reading)
+        for run, readings in zip(runs, of_runs, strict=True):
+            found.extend(_of_run(question, layout, run, readings))
     return found
+
+
+def _of_run(
+    question: str, layout: Layout, run: Run, readings: list[tuple[int, Reading]]
+) -> list[Reading]:
+    """Of the numbers of one row the one in the column that the question means, which then speaks
+    for the row; if that cannot be told, the row itself, as a passage."""
+    if not readings:
+        return []
+    best = max((reading for _, reading in readings), key=lambda reading: reading.score)
+    words = best.page.record.words
+    meant = column_meant(question, words, layout, run)
+    said = [reading for place, reading in readings if place == meant]
+    if said:
+        return [replace(said[0], score=best.score)]
+    if meant is not None:
+        return []
+    row = layout.rows[run.row]
+    quote = " ".join(words.texts[i] for i in row)
+    return [replace(best, quote=quote, around=union(words.boxes, row), told=False)]
 
 
 def _in_row(members: Indices, label: Indices, boxes: FloatArray) -> Indices:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.answering import accounts, subject, tables
+from serving.answering import accounts, columns, subject, tables
 from serving.answering.cell_reader import SURE_CELL, find_cells
+from serving.answering.columns import column_meant, runs_of
 from serving.answering.layout import lay_out
 from serving.answering.reader import read
 from serving.answering.subject import subject_fit
@@ -20,7 +21,7 @@ from serving.answering.verify import check_claim
 from tests.serving.answering.pages import BALANCE, report, table_page
 
 
-@pytest.mark.parametrize("module", [accounts, subject, tables])
+@pytest.mark.parametrize("module", [accounts, columns, subject, tables])
 def test_examples(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
 
@@ -126,3 +127,81 @@ def test_every_number_has_its_year_whatever_their_order(
     assert [(cell.year, cell.text) for cell in found] == list(
         zip(years[:columns], shown[:columns], strict=True)
     )
+
+
+HARVEST = (
+    ("Apples and pears by orchard",),
+    ("Crates", "North", "River", "Hill"),
+    ("Apples", "1,210", "940", "1,530"),
+    ("Pears", "310", "455", "280"),
+    ("Plums", "", "75", "60"),
+    ("Total", "1,520", "1,470", "1,870"),
+)
+TRAFFIC = (
+    ("Passengers", "Q1", "Q2", "Q3"),
+    ("Night train", "4,100", "5,260", "7,900"),
+    ("Day train", "9,300", "9,870", "10,400"),
+)
+FARES = (("Ticket", "Adult", "Child", "Senior"), ("Island ferry", "82", "41", "60"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "question", "value"),
+    [
+        (HARVEST, "How many apples at the River orchard?", "940"),
+        (HARVEST, "How many pears on the hill?", "280"),
+        (HARVEST, "How many plums by the river?", "75"),
+        (TRAFFIC, "How many on the night train in Q3?", "7,900"),
+        (TRAFFIC, "How many on the day train in the second quarter?", "9,870"),
+        (FARES, "How much is the island ferry for a child?", "41"),
+    ],
+)
+def test_the_column_is_the_one_whose_head_the_question_names(
+    rows: tuple[tuple[str, ...], ...], question: str, value: str
+) -> None:
+    found = find_cells(question, [table_page(rows)])
+    assert found[0].told and found[0].cell.text == value
+
+
+@pytest.mark.parametrize(
+    ("rows", "question"),
+    [
+        (HARVEST, "How many apples?"),  # no column
+        (HARVEST, "How many apples in the North and on the Hill?"),  # two
+        (HARVEST, "How many plums in the North?"),  # an empty one
+        (TRAFFIC, "How many on the night train in Q4?"),  # one that is not there
+        (FARES, "How much is the island ferry?"),
+    ],
+)
+def test_a_column_that_cannot_be_told_gives_no_number(
+    rows: tuple[tuple[str, ...], ...], question: str
+) -> None:
+    found = find_cells(question, [table_page(rows)])
+    assert found and not any(cell.told for cell in found)
+    passage = read(question, [table_page(rows)])[0]
+    label = found[0].cell.label_text
+    assert not passage.told and passage.quote.startswith(label)
+
+
+def test_one_column_of_numbers_needs_no_head() -> None:
+    page = table_page((("Ticket", "Price"), ("Island ferry", "82"), ("Harbour tour", "140")))
+    found = find_cells("How much is the harbour tour?", [page])
+    assert found[0].told and found[0].cell.text == "140"
+
+
+@given(
+    heads=st.permutations(["Q1", "Q2", "Q3", "Q4", "March", "Lisbon", "Freight", "2019"]),
+    asked=st.integers(0, 2),
+    left=st.booleans(),
+)
+def test_every_column_is_told_by_its_own_head(heads: list[str], asked: int, left: bool) -> None:
+    values = ["31,415", "92", "6,535"]
+    width = max(map(len, values))
+    shown = [value.ljust(width) if left else value for value in values]
+    page = table_page((("Item", *heads[:3]), ("Copper wire", *shown)))
+    words = page.record.words
+    layout = lay_out(words)
+    (run,) = runs_of(words, layout, 1)
+    question = f"How much copper wire for {heads[asked]}?"
+    assert column_meant(question, words, layout, run) == asked
+    assert column_meant("How much copper wire?", words, layout, run) is None
