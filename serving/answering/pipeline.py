@@ -12,7 +12,7 @@ from indexing.index import Index
 from retrieval.errors import ServiceError
 from retrieval.types import Hit, MetadataValue, SearchResult
 from serving.answering.accounts import terms_in
-from serving.answering.reader import Reading, read
+from serving.answering.reader import MOMENTS, NEAR, Reading, read
 from serving.answering.spans import asked_for, focus_of
 from serving.answering.subject import subject_fit
 from serving.answering.types import Answer, Citation, Claim, EvidencePage, Status
@@ -44,7 +44,7 @@ class AnswerSettings:
     sure_amount: float = 0.15
     sure: float = 0.4
     sure_text: float = 0.65
-    near: float = 0.1
+    near: float = NEAR
     passages: int = 3
     unsupported: Literal["remove", "mark"] = "remove"
 
@@ -189,7 +189,7 @@ class Answerer:
         and the pages found first are those that speak about both.
         """
         terms = terms_in(question)
-        if not terms or not pages or asked_for(question) in ("text", "date", "year"):
+        if not terms or not pages or asked_for(question) in ("text", *MOMENTS):
             return []
         weight: dict[int, float] = {}
         for page in pages:

@@ -27,6 +27,9 @@ from serving.answering.subject import subject_fit
 from serving.answering.types import EvidencePage
 
 # Fitted on the development half of the evaluation questions (docs/BENCHMARKS.md).
+# From this score on a reading is worth showing.
+NEAR = 0.1
+_NEARLY_ALL = 0.5
 _COLUMN = 0.8
 _ABOVE_ROWS = 30
 _UNASKED_LABEL = 0.5
@@ -54,6 +57,7 @@ _OTHERWISE = frozenset(
         *("rounding", "adjustment", "deposit", "per", "average", "taxable", "tendered"),
     )
 )
+MOMENTS: tuple[Kind, ...] = ("date", "time", "when", "year")
 _WORD_PRICE = 0.004
 _PHRASES = 3
 _MONEY = re.compile(r"[.,]\d|[^\d\s.,()-]")
@@ -88,22 +92,32 @@ def read(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
         return []
     trusts = [_trust(page, pages) * subject_fit(question, page) for page in pages]
     found: list[Reading] = []
-    if kind in ("amount", "percent", "date", "year", "count"):
+    if kind in ("amount", "percent", "count", *MOMENTS):
         for page, trust in zip(pages, trusts, strict=True):
             layout = lay_out(page.record.words)
             found.extend(_values(page, layout, kind, years, trust, question))
     if terms_in(focus_of(question)):
         found = [replace(reading, score=reading.score * _NO_CELL) for reading in found]
     if not found:
-        for page, trust in zip(pages, trusts, strict=True):
-            layout = lay_out(page.record.words)
-            found.extend(_phrases(page, layout, kind, trust))
+        found = _nearest(pages, trusts, kind)
+    elif max(reading.score for reading in found) < NEAR:
+        # No value speaks for the question. A sentence may, if it says nearly all of it.
+        nearest = _nearest(pages, trusts, "text")
+        found += [reading for reading in nearest if reading.score >= _NEARLY_ALL]
     found.sort(key=lambda reading: -reading.score)
     if "total" in question.lower():
         found = _whole(found)
     if kind in ("amount", "percent", "count", "computed"):
         found = [*_from_tables(question, pages), *found]
     return found
+
+
+def _nearest(pages: Sequence[EvidencePage], trusts: Sequence[float], kind: Kind) -> list[Reading]:
+    return [
+        phrase
+        for page, trust in zip(pages, trusts, strict=True)
+        for phrase in _phrases(page, lay_out(page.record.words), kind, trust)
+    ]
 
 
 def _from_tables(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
@@ -180,7 +194,7 @@ def _values(
     asked = question.lower()
     found: list[Reading] = []
     for number, row in enumerate(layout.rows):
-        runs = runs_of(words, layout, number) if kind not in ("date", "year") else []
+        runs = runs_of(words, layout, number) if kind not in MOMENTS else []
         of_runs: list[list[tuple[int, Reading]]] = [[] for _ in runs]
         for span in spans_of(kind, [words.texts[i] for i in row]):
             members = row[span.first : span.last]

@@ -12,7 +12,20 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 # ``cell``: a number of a table, or worked out from some, whose row and column are surely meant.
-Kind = Literal["amount", "percent", "date", "year", "count", "text", "yes-no", "computed", "cell"]
+# ``when``: a date or a time of the day.
+Kind = Literal[
+    "amount",
+    "percent",
+    "date",
+    "time",
+    "when",
+    "year",
+    "count",
+    "text",
+    "yes-no",
+    "computed",
+    "cell",
+]
 
 _CURRENCY = r"(?:US\$|RM|Rs\.?|[$€£¥₹]|\b(?:USD|EUR|GBP|MYR|INR|CHF)\b)"
 _NUMBER = r"\d{1,3}(?:[,.'\u00a0\u202f]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?"
@@ -32,6 +45,12 @@ DATE = re.compile(
     r"\b\d{4}-\d{1,2}-\d{1,2}\b|\b\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})\b"
     rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+{_MONTH},?\s+\d{{4}}\b"
     rf"|\b{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?,?\s+\d{{4}}\b|\b{_MONTH}\s+\d{{4}}\b",
+    re.IGNORECASE,
+)
+# A time of the day: "21:40", "9.30 pm", "7 a.m.". With a point it needs its half of the day.
+_TIME = re.compile(
+    r"(?<![\w.:])(?:(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?:\s?[ap]\.?m\b\.?)?"
+    r"|(?:0?[1-9]|1[0-2])(?:\.[0-5]\d)?\s?[ap]\.?m\b\.?)(?![\w:])",
     re.IGNORECASE,
 )
 YEAR = re.compile(r"\b(?:FY\s?)?((?:19|20)\d\d)\b", re.IGNORECASE)
@@ -72,7 +91,16 @@ _ASKS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         re.compile(r"\b(?:what|which)?\s*(?:percentage|percent|per cent|%|proportion)", re.I),
     ),
     ("year", re.compile(r"\b(?:which|what) (?:fiscal )?year\b", re.I)),
-    ("date", re.compile(r"^when\b|\b(?:what|which) (?:is the )?(?:date|day)\b|\bdate of\b", re.I)),
+    (
+        "time",
+        re.compile(
+            r"\b(?:what|which) (?:is the )?(?:time|hour)\b"
+            r"(?! (?:limit|frame|period|span|zone|difference)\b)",
+            re.I,
+        ),
+    ),
+    ("date", re.compile(r"\b(?:what|which) (?:is the )?(?:date|day)\b|\bdate of\b", re.I)),
+    ("when", re.compile(r"^when\b", re.I)),
     (
         "amount",
         re.compile(
@@ -217,8 +245,9 @@ def spans_of(kind: Kind, words: list[str]) -> list[Span]:
 
 
 def _matches(kind: Kind, line: str) -> list[re.Match[str]]:
-    if kind == "date":
-        return list(DATE.finditer(line))
+    if kind in ("date", "time", "when"):
+        patterns = {"date": (DATE,), "time": (_TIME,), "when": (DATE, _TIME)}[kind]
+        return [match for pattern in patterns for match in pattern.finditer(line)]
     if kind == "year":
         return list(YEAR.finditer(line))
     if kind == "percent":
