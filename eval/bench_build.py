@@ -18,11 +18,11 @@ from typing import Any
 
 from eval.benchmark import Benchmark
 from indexing.index import Index
-from indexing.intake import expand_sources
 from indexing.ocr import read_words
 from indexing.reading import describe_file, read_page
 from indexing.renderers import OpenDocument, open_document
 from indexing.settings import IntakeSettings, cores
+from indexing.source_files import expand_sources
 from retrieval.encoders import load_encoder
 from retrieval.errors import FolioscopeError, InputError
 from retrieval.pooling import pool_page

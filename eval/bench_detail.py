@@ -30,11 +30,12 @@ from PIL import Image as Pillow
 from eval.bench_legibility import Sample, draw_sample, plain, samples
 from eval.bench_ocr import answered, receipt_names, receipt_questions
 from eval.benchmark import Benchmark
-from indexing.intake import IntakeWorkers, expand_sources
+from indexing.intake import IntakeWorkers
 from indexing.ocr import InMemory
 from indexing.ocr_engines import SIDE, Engine, read_once
 from indexing.separate import separate
 from indexing.settings import IntakeSettings
+from indexing.source_files import expand_sources
 from retrieval.errors import FolioscopeError, InputError
 
 CANVAS = (6000, 4000)

@@ -18,11 +18,12 @@ from typing import Any
 from eval.benchmark import Benchmark
 from indexing.faults import Faults
 from indexing.inspection import sniff
-from indexing.intake import IntakeWorkers, expand_sources
+from indexing.intake import IntakeWorkers
 from indexing.layer import check_layer
 from indexing.media_types import PDF
 from indexing.renderers import open_document
 from indexing.settings import IntakeSettings, OcrChoice
+from indexing.source_files import expand_sources
 from retrieval.errors import FolioscopeError, InputError
 from retrieval.types import PageContent, PageWords
 

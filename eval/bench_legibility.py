@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from eval.benchmark import Benchmark
-from indexing.intake import expand_sources
 from indexing.ocr_engines import ENGINES, Engine, Reading, read_once
+from indexing.source_files import expand_sources
 from retrieval.errors import InputError
 
 HEIGHTS = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0)

@@ -6,6 +6,7 @@ is killed loses little and a long build does not spend its time committing.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from indexing.flags import verdict_of
 from indexing.intake import IntakeWorkers
 from indexing.known import KnownDocuments
 from indexing.pipeline import (
@@ -32,7 +34,7 @@ from retrieval.encoders import PageEncoder
 from retrieval.errors import EncoderError, FolioscopeError, StorageError
 from retrieval.manifest import LaneRecord, Manifest
 from retrieval.store import CoarseBuilder, StoreWriter, VectorBatches
-from retrieval.store_schema import clean_text
+from retrieval.store_schema import PageRow, clean_text
 from retrieval.types import DocumentInfo, MetadataValue, PageContent
 
 _CHECKPOINT_PAGES = 512
@@ -88,9 +90,22 @@ class SkippedSource:
 
 
 @dataclass(frozen=True, slots=True)
+class FlaggedSource:
+    """A document that was added without all that it shows, and which flags say so."""
+
+    source: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BuildReport:
     """What a build did. ``unchanged`` sources were in the index already, by content; ``notes``
-    say of recordings what all of their frames would have cost, and how many were kept."""
+    say of recordings what all of their frames would have cost, and how many were kept.
+
+    Of the documents added, ``flagged`` lack something, and ``wordless`` have no word on any
+    page: only an encoder that sees pictures finds them. ``passed_over`` are files of kinds that
+    are not read, below folders that were named.
+    """
 
     generation: int
     documents_added: int
@@ -100,6 +115,9 @@ class BuildReport:
     seconds: float
     pages_per_second: float
     notes: tuple[str, ...] = ()
+    flagged: tuple[FlaggedSource, ...] = ()
+    wordless: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 Progress = Callable[[BuildProgress], None]
@@ -120,6 +138,8 @@ class _Count:
     added: int = 0
     uncommitted_pages: int = 0
     last_commit: float = field(default_factory=time.monotonic)
+    flagged: list[FlaggedSource] = field(default_factory=list)
+    wordless: list[str] = field(default_factory=list)
 
     def tell(self, stage: str, source: str) -> None:
         if self.progress is not None:
@@ -157,7 +177,9 @@ def add_sources(
     """
     held: dict[str, list[int]] = {}
     for doc_id, row in writer.documents.items():
-        held.setdefault(row.source, []).append(doc_id)
+        # An index may know a file by a path with "..", which sources have no longer.
+        for source in dict.fromkeys((row.source, os.path.normpath(row.source))):
+            held.setdefault(source, []).append(doc_id)
     count = _Count(progress, held)
     skipped: dict[str, str] = {}
     for source in list(writer.skipped):
@@ -203,6 +225,8 @@ def add_sources(
         seconds=seconds,
         pages_per_second=count.pages / max(seconds, 1e-6),
         notes=tuple(f"{Path(found.source).name}: {found.note}" for found in fresh if found.note),
+        flagged=tuple(count.flagged),
+        wordless=tuple(count.wordless),
     )
 
 
@@ -319,13 +343,16 @@ def _write_document(
 ) -> None:
     document = started.document
     before = count.pages
+    words = 0
 
-    def on_page() -> None:
+    def on_page(row: PageRow) -> None:
+        nonlocal words
         count.pages += 1
+        words += len(row.content.words)
         count.tell("read", document.source)
 
     try:
-        writer.add_document(document, started.context, rows_of(events, on_page))
+        doc_id = writer.add_document(document, started.context, rows_of(events, on_page))
     except (StorageError, EncoderError):
         raise  # not the document's fault: every other one would be lost as well
     except FolioscopeError as error:
@@ -334,6 +361,13 @@ def _write_document(
         _skip(writer, skipped, document.source, document.sha256, error)
         return
     count.added += 1
+    row = writer.documents[doc_id]
+    names = (*row.own_flags, *row.page_flags)
+    degraded = tuple(sorted(name for name in names if verdict_of((name,)) == "degraded"))
+    if degraded:
+        count.flagged.append(FlaggedSource(document.source, degraded))
+    if not words:
+        count.wordless.append(document.source)
     count.uncommitted_pages += count.pages - before
     _clear_skip(writer, document)
     for doc_id in _outdated(writer, document, count):
@@ -353,7 +387,8 @@ def _outdated(writer: StoreWriter, document: DocumentInfo, count: _Count) -> lis
     may have changed places.
     """
     before = count.held.get(clean_text(document.source), ())
-    return [i for i in before if writer.documents[i].sha256 != document.sha256]
+    rows = {i: writer.documents[i] for i in before if i in writer.documents}
+    return [i for i, row in rows.items() if row.sha256 != document.sha256]
 
 
 def _checkpoint(writer: StoreWriter, count: _Count) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,16 +11,21 @@ import typer
 from indexing.cli_common import (
     build_progress,
     console,
+    counted,
     counted_progress,
+    lacking,
     notes,
     print_json,
     print_skipped,
     size,
+    were_there,
 )
 
 if TYPE_CHECKING:
     from indexing.index import Index, IndexStatus
+    from indexing.metadata import MetadataTable
     from indexing.settings import IntakeSettings
+    from retrieval.types import MetadataValue
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -103,6 +109,7 @@ def build(
 
     folioscope index build reports/ -i my-index --metadata reports.csv --set team=finance
     """
+    given = _given(sources, metadata, pairs)
     from indexing.build import BuildSettings
     from indexing.index import Index
     from indexing.pipeline import PoolSettings
@@ -129,7 +136,7 @@ def build(
     )
     encoder, others = _named_encoders(encoders or ["text"])
     opened = Index.create(index, encoder=encoder, others=others, settings=settings)
-    _add(opened, sources, metadata, pairs, as_json)
+    _add(opened, given, as_json)
 
 
 @app.command()
@@ -149,11 +156,12 @@ def add(
 
     Example:  folioscope index add new-report.pdf --index my-index
     """
+    given = _given(sources, metadata, pairs)
     from indexing.build import BuildSettings
     from indexing.index import Index
 
     settings = BuildSettings(intake=intake_settings(ocr, renderer, password, workers, limits))
-    _add(Index.open(index, settings=settings), sources, metadata, pairs, as_json)
+    _add(Index.open(index, settings=settings), given, as_json)
 
 
 def _encoders(found: IndexStatus) -> str:
@@ -177,7 +185,7 @@ def add_encoder(
     if as_json:
         print_json({"lane": name, "encoder": encoder, "pages": pages})
     else:
-        console.print(f"{pages} pages read by {encoder}, as lane '{name}'")
+        console.print(f"{counted(pages, 'page')} read by {encoder}, as lane '{name}'")
 
 
 @app.command("remove-encoder")
@@ -227,17 +235,13 @@ def remove(
     opened = _open(index)
     # All are looked up first: a misspelt name must not leave half of the work done.
     ids = [opened.find(name) for name in documents]
-    removed = [
-        {"document": name, "pages": opened.remove(doc_id)}
-        for doc_id, name in dict(zip(ids, documents, strict=True)).items()
-    ]
+    names = dict(zip(ids, documents, strict=True))
+    removed = [(name, opened.remove(doc_id)) for doc_id, name in names.items()]
     if as_json:
-        print_json({"removed": removed})
+        print_json({"removed": [{"document": name, "pages": pages} for name, pages in removed]})
         return
-    for item in removed:
-        console.print(
-            f"removed {item['document']} ({item['pages']} pages)", markup=False, soft_wrap=True
-        )
+    for name, pages in removed:
+        console.print(f"removed {name} ({counted(pages, 'page')})", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -262,7 +266,8 @@ def status(
         return
     console.print(f"{found.path}, generation {found.generation}", style="bold", markup=False)
     console.print(
-        f"{found.documents} documents, {found.pages} pages, {found.patches} patch vectors "
+        f"{counted(found.documents, 'document')}, {counted(found.pages, 'page')}, "
+        f"{counted(found.patches, 'patch vector')} "
         f"({found.compression}, {_encoders(found)})"
     )
     console.print(
@@ -418,36 +423,51 @@ def intake_settings(
         raise InputError(f"--{name} {first['input']!r}: {first['msg']}") from error
 
 
-def _add(
-    opened: Index,
-    sources: list[str],
-    metadata: Path | None,
-    pairs: list[str] | None,
-    as_json: bool,
-) -> None:
-    from indexing.metadata import MetadataTable, parse_pairs
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a build was given, read and found to be there."""
 
+    sources: list[str]
+    table: MetadataTable | None
+    metadata: Path | None
+    shared: dict[str, MetadataValue]
+
+
+def _given(sources: list[str], metadata: Path | None, pairs: list[str] | None) -> _Given:
+    """Raises ``InputError`` for what cannot be used, before anything loads or is written."""
+    from indexing.metadata import MetadataTable, parse_pairs
+    from indexing.source_files import find_sources
+
+    find_sources(sources)
     table = MetadataTable.read(metadata) if metadata else None
-    shared = parse_pairs(pairs or [])
+    return _Given(sources, table, metadata, parse_pairs(pairs or []))
+
+
+def _add(opened: Index, given: _Given, as_json: bool) -> None:
+    table = given.table
     with build_progress(as_json) as progress:
-        report = opened.add(sources, metadata=shared, metadata_of=table, progress=progress)
+        report = opened.add(
+            given.sources, metadata=given.shared, metadata_of=table, progress=progress
+        )
     # Nothing that was named could be used.
     code = 2 if report.skipped and not report.documents_added and not report.unchanged else 0
     if as_json:
         print_json(report)
         raise typer.Exit(code)
     console.print(
-        f"added {report.documents_added} documents, {report.pages_added} pages in "
+        f"added {counted(report.documents_added, 'document')}, "
+        f"{counted(report.pages_added, 'page')} in "
         f"{report.seconds:.1f} s ({report.pages_per_second:.1f} pages/s)"
-        + (f"; {report.unchanged} were there already" if report.unchanged else "")
+        + (f"; {were_there(report.unchanged)}" if report.unchanged else "")
     )
-    for note in report.notes:
+    for note in (*report.notes, *lacking(report)):
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     print_skipped(report.skipped)
     if table is not None and table.unused:
         named = ", ".join(table.unused[:5]) + (" ..." if len(table.unused) > 5 else "")
+        rows = "1 row names" if len(table.unused) == 1 else f"{len(table.unused)} rows name"
         notes.print(
-            f"{len(table.unused)} rows of {metadata} name no source of this build: {named}",
+            f"{given.metadata}: {rows} no source of this build: {named}",
             markup=False,
             highlight=False,
             soft_wrap=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from indexing.build import BuildProgress, SkippedSource
+    from indexing.build import BuildProgress, BuildReport, SkippedSource
     from retrieval.types import SourcePart
 
 # A pipe has no width; 80 columns would break tables that a file or pager shows well.
@@ -42,6 +42,45 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 page``, ``2 pages``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def were_there(number: int) -> str:
+    """How a build says that documents were in the index."""
+    return "1 was there already" if number == 1 else f"{number} were there already"
+
+
+def passed_over(paths: Sequence[str]) -> str:
+    """How files of kinds that are not read are named."""
+    kind = "of another kind" if len(paths) == 1 else "of other kinds"
+    return f"{counted(len(paths), 'file')} {kind} passed over: {_some(map(_name, paths))}"
+
+
+def lacking(report: BuildReport) -> list[str]:
+    """What of a build's sources is not, or not all, in the index without being an error."""
+    lines = []
+    if report.flagged:
+        flagged = (f"{_name(one.source)} ({', '.join(one.flags)})" for one in report.flagged)
+        lines.append(f"{counted(len(report.flagged), 'document')} with flags: {_some(flagged)}")
+    if report.wordless:
+        count = counted(len(report.wordless), "document")
+        lines.append(f"{count} without readable words: {_some(map(_name, report.wordless))}")
+    if report.passed_over:
+        lines.append(passed_over(report.passed_over))
+    return lines
+
+
+def _name(source: str) -> str:
+    return source.rsplit("/", 1)[-1]
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:5]) + (" ..." if len(listed) > 5 else "")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexing.cli_common import build_progress, console, print_skipped
+from indexing.cli_common import build_progress, console, counted, lacking, print_skipped, were_there
 
 if TYPE_CHECKING:
     from indexing.index import Index
@@ -43,7 +43,7 @@ def demo(
     """
     from indexing.cli_search import draw_hits, print_result
     from indexing.index import Index
-    from indexing.intake import expand_sources
+    from indexing.source_files import expand_sources
     from retrieval.errors import InputError
 
     sources = docs or SAMPLES
@@ -57,10 +57,13 @@ def demo(
     with build_progress(quiet=False) as progress:
         report = index.add(paths, progress=progress)
     console.print(
-        f"[bold]Indexed[/bold] {report.documents_added} documents, {report.pages_added} pages in "
+        f"[bold]Indexed[/bold] {counted(report.documents_added, 'document')}, "
+        f"{counted(report.pages_added, 'page')} in "
         f"{report.seconds:.1f} s"
-        + (f" ({report.unchanged} were there already)" if report.unchanged else "")
+        + (f" ({were_there(report.unchanged)})" if report.unchanged else "")
     )
+    for note in lacking(report):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     print_skipped(report.skipped)
     questions = question or (SAMPLE_QUESTIONS if docs is None else _from_headings(index))
     for number, text in enumerate(questions, 1):

@@ -17,7 +17,7 @@ from indexing.cli import (
     WorkersOption,
     intake_settings,
 )
-from indexing.cli_common import console, notes, part_in_words, print_json, size
+from indexing.cli_common import console, notes, part_in_words, passed_over, print_json, size
 
 if TYPE_CHECKING:
     from indexing.source_plans import SourcePlan
@@ -38,29 +38,35 @@ def inspect(
 ) -> None:
     """Say what a build would make of SOURCES: verdicts, pages, OCR, flags, vectors, bytes, time.
 
-    Nothing is written. Exit code 2 if every source would be refused.
+    Counts and times are projected from the pages looked at (--sample); nothing is written. Exit
+    code 2 if every source would be refused.
 
     Example:  folioscope inspect scans/ report.pdf
     """
-    from indexing.intake import expand_sources
+    from indexing.source_files import find_sources
+
+    files = find_sources(sources)
     from indexing.source_plans import plan_sources
     from retrieval.encoders import load_encoder
 
     settings = intake_settings(ocr, renderer, password, workers, limits)
-    paths = expand_sources(sources)
     with notes.status("looking") as status:
 
         def show(path: Path) -> None:
             status.update(f"looking at {path.name}")
 
         plans = list(
-            plan_sources(paths, settings, load_encoder(encoder), sample=sample, progress=show)
+            plan_sources(files.files, settings, load_encoder(encoder), sample=sample, progress=show)
         )
     refused = all(plan.verdict == "refused" for plan in plans)
     if as_json:
-        print_json({"sources": plans, "total": _total(plans)})
+        over = list(map(str, files.passed_over))
+        print_json({"sources": plans, "total": _total(plans), "passed_over": over})
     else:
         _print(plans)
+        if files.passed_over:
+            line = passed_over(list(map(str, files.passed_over)))
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(2 if refused else 0)
 
 

@@ -45,6 +45,11 @@ def search(
 
     folioscope search "dividend" -i my-index --filter "year >= 2020 AND company = 'AMD'"
     """
+    from retrieval.asking import check_question
+
+    check_question(question, mode)
+    if images:
+        _make_folder(images)
     from indexing.build import BuildSettings
     from indexing.index import Index
     from indexing.settings import IntakeSettings
@@ -125,14 +130,9 @@ def _hit(hit: Hit, pictures: dict[int, Path]) -> dict[str, Any]:
 def draw_hits(index: Index, result: SearchResult, folder: Path) -> dict[int, Path]:
     """Write ``<rank>-<file>-p<page>.png`` for each hit; a page that cannot be pictured is
     said on stderr and left out."""
-    from retrieval.errors import FolioscopeError, InputError
+    from retrieval.errors import FolioscopeError
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write pictures into {folder}: {error.strerror}; name a folder"
-        ) from error
+    _make_folder(folder)
     written: dict[int, Path] = {}
     for hit in result.hits:
         stem = re.sub(r"[^\w-]+", "-", Path(hit.source).stem)[:60]
@@ -144,6 +144,17 @@ def draw_hits(index: Index, result: SearchResult, folder: Path) -> dict[int, Pat
             continue
         written[hit.rank] = path
     return written
+
+
+def _make_folder(folder: Path) -> None:
+    from retrieval.errors import InputError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write pictures into {folder}: {error.strerror}; name a folder"
+        ) from error
 
 
 def print_result(result: SearchResult, pictures: dict[int, Path]) -> None:

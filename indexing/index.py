@@ -27,10 +27,12 @@ from indexing.build import (
     coarse_builder,
     trainable,
 )
-from indexing.intake import IntakeWorkers, expand_sources
+from indexing.intake import IntakeWorkers
 from indexing.pipeline import PoolSettings
 from indexing.relane import encoded_anew
 from indexing.renderers.base import Image
+from indexing.source_files import find_sources
+from retrieval.asking import SearchMode
 from retrieval.coarse import CoarseIndex
 from retrieval.compression import DEFAULT, Compression
 from retrieval.encoders import PageEncoder, load_encoder
@@ -40,7 +42,7 @@ from retrieval.integrity import Problem, repair, verify
 from retrieval.manifest import MANIFEST_NAME, Manifest, read_manifest
 from retrieval.ranking import RankingWeights, weights_as_dict
 from retrieval.regions import evidence_of, onto
-from retrieval.search import Searcher, SearchMode, SearchSettings
+from retrieval.search import Searcher, SearchSettings
 from retrieval.store import (
     CoarseBuilder,
     CreateSpec,
@@ -249,11 +251,11 @@ class Index:
         def both(path: Path) -> Mapping[str, MetadataValue]:
             return {**shared, **(metadata_of(path) if metadata_of else {})}
 
-        paths = expand_sources(sources)
+        found = find_sources(sources)
         with self._writer() as writer:
             report = add_sources(
                 writer,
-                paths,
+                found.files,
                 self.encoder,
                 self._settings,
                 metadata_of=both,
@@ -262,7 +264,7 @@ class Index:
                 progress=progress,
             )
         self._let_go()
-        return report
+        return replace(report, passed_over=tuple(map(str, found.passed_over)))
 
     def add_encoder(
         self,

@@ -6,7 +6,6 @@ empty with the flag ``page-failed``; a document of which nothing can be read is 
 
 from __future__ import annotations
 
-import glob
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Self
 
 import numpy as np
 
-from indexing.media_types import EXTENSIONS
 from indexing.messages import (
     Describe,
     Finished,
@@ -277,38 +275,3 @@ def render_page(
 
 def _single(settings: IntakeSettings | None) -> IntakeSettings:
     return (settings or IntakeSettings()).model_copy(update={"workers": 1})
-
-
-def expand_sources(sources: Sequence[str | Path]) -> list[Path]:
-    """The files that ``sources`` mean, sorted, each once: files as they are, folders with all
-    documents below them (by extension; hidden files left out), and ``*`` patterns.
-
-    Raises ``InputError`` for a source that does not exist, or if nothing is found.
-    """
-    found: dict[Path, None] = {}
-    for source in sources:
-        path = Path(source).expanduser()
-        if path.is_dir():
-            inside = sorted(
-                below
-                for below in path.rglob("*")
-                if below.suffix.lower() in EXTENSIONS
-                and below.is_file()
-                and not any(part.startswith(".") for part in below.relative_to(path).parts)
-            )
-            found.update(dict.fromkeys(below.absolute() for below in inside))
-        elif path.exists():
-            found[path.absolute()] = None
-        else:
-            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
-            # A link that leads nowhere matches itself; so does nothing that can be read.
-            matches = [match for match in matches if Path(match).exists()]
-            if not matches:
-                raise InputError(
-                    f"{source}: no such file or folder, and no file matches it as a pattern"
-                )
-            found.update(dict.fromkeys(expand_sources(matches)))
-    if not found:
-        kinds = " ".join(sorted(EXTENSIONS))
-        raise InputError(f"no documents in {', '.join(map(str, sources))}; looked for {kinds}")
-    return list(found)

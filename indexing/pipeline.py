@@ -247,11 +247,13 @@ def _row(page: PageContent, first: LaneRow, others: Mapping[str, LaneRow]) -> Pa
     )
 
 
-def rows_of(events: Iterator[EncodedEvent], on_page: Callable[[], None]) -> Iterator[PageRow]:
+def rows_of(
+    events: Iterator[EncodedEvent], on_page: Callable[[PageRow], None]
+) -> Iterator[PageRow]:
     """The rows up to the document's end. Raises the error that ended it, if one did."""
     for event in events:
         if isinstance(event, PageRow):
-            on_page()
+            on_page(event)
             yield event
         elif isinstance(event, Ended):
             if event.error is not None:

@@ -7,11 +7,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.asking import MODES as MODES
+from retrieval.asking import SearchMode as SearchMode
+from retrieval.asking import check_question
 from retrieval.candidates import (
     CandidateSettings,
     LexicalEvidence,
@@ -43,8 +46,6 @@ from retrieval.types import (
     SearchResult,
 )
 
-SearchMode = Literal["two-stage", "coarse", "exhaustive", "bm25"]
-MODES: tuple[SearchMode, ...] = get_args(SearchMode)
 MAX_K = 1000
 _SNIPPET = 240
 # Searches whose BM25 is under way at a time; they wait rather than work.
@@ -153,11 +154,7 @@ class Searcher:
         and is what ``two-stage`` is measured against; ``coarse`` and ``bm25`` are single lanes.
         Raises ``InputError`` for an empty question, a bad filter or an unknown document.
         """
-        question = question.strip()
-        if not question:
-            raise InputError("the question is empty; ask in words")
-        if mode not in MODES:
-            raise InputError(f"unknown mode '{mode}'; known: {', '.join(MODES)}")
+        question = check_question(question, mode)
         if not 1 <= k <= MAX_K:
             raise InputError(f"k must be between 1 and {MAX_K}, not {k}")
         clock = _Clock()

@@ -68,6 +68,9 @@ def ask(
 
     folioscope ask "Why did margins fall?" -i my-index --vlm local:Qwen/Qwen2.5-VL-3B-Instruct
     """
+    from retrieval.asking import check_question
+
+    check_question(question)
     from indexing.index import Index
 
     opened = Index.open(index)

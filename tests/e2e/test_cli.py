@@ -249,6 +249,54 @@ def test_status(library: Path) -> None:
     assert re.search(r"broken\.pdf .*the file is empty", said)
 
 
+def test_what_an_added_document_lacks_and_what_was_passed_over_is_said(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    Image.new("RGB", (300, 200), (200, 10, 10)).save(docs / "red.png")
+    picture = docs / "half.jpg"
+    Image.effect_noise((400, 300), 60).save(picture)
+    picture.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
+    (docs / "notes.txt").write_text("Owls.")
+    # The index lies within: its own files are not counted.
+    options = ("-i", docs / "index", *QUICK)
+    said = worked("index", "build", docs / ".." / "docs", *options).out
+    assert "added 2 documents, 2 pages" in said
+    assert "1 document with flags: half.jpg (cut-off)\n" in said
+    assert "2 documents without readable words: half.jpg, red.png\n" in said
+    assert "1 file of another kind passed over: notes.txt\n" in said
+    (docs / "more.png").write_bytes((docs / "red.png").read_bytes() + b" ")
+    found = worked("index", "add", docs, *options, "--json").document()
+    assert found["wordless"] == [str(docs / "more.png")] and found["flagged"] == []
+    assert found["passed_over"] == [str(docs / "notes.txt")] and found["unchanged"] == 2
+    inspected = worked("inspect", docs, "--ocr", "off", "--json").document()
+    assert inspected["passed_over"] == [str(docs / "notes.txt")]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "index build absent.pdf -i new",
+        "index build books -i new --set year",
+        "index build books -i new --metadata absent.csv",
+        "search owls -i index --mode fuzzy",
+        "search owls -i index --images about.csv",
+    ],
+)
+def test_cheap_mistakes_are_told_before_anything_loads(library: Path, arguments: str) -> None:
+    code = (
+        "import sys, folioscope\n"
+        "try: folioscope.main()\n"
+        "except SystemExit as end: "
+        "sys.exit(str(end.code) + str(sorted({'faiss', 'lancedb', 'tokenizers', 'torch'} "
+        "& sys.modules.keys())))"
+    )
+    command = [sys.executable, "-c", code, *arguments.split()]
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(SCRIPT.parent)}
+    done = subprocess.run(command, cwd=library, env=environment, capture_output=True, text=True)
+    assert done.stderr.startswith("error: ") and done.stderr.endswith("\n2[]\n"), done.stderr
+    assert not (library / "new").exists()
+
+
 def test_a_second_build_says_what_it_left(library: Path, copy: Path) -> None:
     again = worked("index", "build", library / "books", "-i", copy, *QUICK).out
     assert re.search(r"added 0 documents, 0 pages .*; 2 were there already", again)

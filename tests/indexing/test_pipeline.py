@@ -216,7 +216,7 @@ def test_rows_of_one_document_stop_at_its_end() -> None:
     )
     counted: list[int] = []
     assert isinstance(next(events), Started)
-    rows = list(rows_of(events, lambda: counted.append(1)))
+    rows = list(rows_of(events, lambda _: counted.append(1)))
     assert len(rows) == len(counted) == 3
     following = next(events)
     assert isinstance(following, Started) and following.document.title == "b"
@@ -225,7 +225,7 @@ def test_rows_of_one_document_stop_at_its_end() -> None:
 def test_rows_of_a_document_that_failed_raise_its_error() -> None:
     events = iter([*encode([page(0)], TopicEncoder(), POOLING, 1)])
     failed = Ended(document("a"), InputError("broken"))
-    rows = rows_of(iter([*events, failed]), lambda: None)
+    rows = rows_of(iter([*events, failed]), lambda _: None)
     assert isinstance(next(rows), PageRow)
     with pytest.raises(InputError, match="broken"):
         next(rows)

@@ -1,0 +1,87 @@
+"""Which files the sources of a build mean. Cheap: a misspelt name is told before anything loads."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexing.media_types import EXTENSIONS
+from retrieval.errors import InputError
+from retrieval.manifest import MANIFEST_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFiles:
+    """The files to read, and those ``passed_over``: below a folder that was named, of a kind
+    that is not read."""
+
+    files: tuple[Path, ...]
+    passed_over: tuple[Path, ...]
+
+
+def expand_sources(sources: Sequence[str | Path]) -> list[Path]:
+    """The files that ``sources`` mean, sorted, each once: files as they are, folders with all
+    documents below them (by extension; hidden files left out), and ``*`` patterns.
+
+    Raises ``InputError`` for a source that does not exist, or if nothing is found.
+    """
+    return list(find_sources(sources).files)
+
+
+def find_sources(sources: Sequence[str | Path]) -> SourceFiles:
+    """What ``expand_sources`` finds, and what it passes over."""
+    found: dict[Path, None] = {}
+    others: dict[Path, None] = {}
+    for source in sources:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            _look_below(path, found, others)
+        elif path.exists():
+            found[_plain(path)] = None
+        else:
+            for match in _matches(source, path):
+                if match.is_dir():
+                    _look_below(match, found, others)
+                else:
+                    found[_plain(match)] = None
+    if not found:
+        kinds = " ".join(sorted(EXTENSIONS))
+        raise InputError(f"no documents in {', '.join(map(str, sources))}; looked for {kinds}")
+    return SourceFiles(tuple(found), tuple(other for other in others if other not in found))
+
+
+def _look_below(folder: Path, found: dict[Path, None], others: dict[Path, None]) -> None:
+    inside = sorted(
+        below
+        for below in folder.rglob("*")
+        if not any(part.startswith(".") for part in below.relative_to(folder).parts)
+        and below.is_file()
+    )
+    indexes = {below.parent for below in inside if below.name == MANIFEST_NAME}
+    for below in inside:
+        if below.suffix.lower() in EXTENSIONS:
+            found[_plain(below)] = None
+        elif indexes.isdisjoint(below.parents):  # an index's own files are not worth a word
+            others[_plain(below)] = None
+
+
+def _matches(source: str | Path, pattern: Path) -> list[Path]:
+    matches = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207
+    # A link that leads nowhere matches itself; so does nothing that can be read.
+    existing = [path for match in matches if (path := Path(match)).exists()]
+    if not existing:
+        raise InputError(f"{source}: no such file or folder, and no file matches it as a pattern")
+    return existing
+
+
+def _plain(path: Path) -> Path:
+    """The absolute path without "..", which a file should not be known by; as it is where a
+    link before ".." makes the shorter path another file."""
+    whole = path.absolute()
+    if ".." not in whole.parts:
+        return whole
+    plain = Path(os.path.normpath(whole))
+    return plain if plain.exists() and plain.samefile(whole) else whole
