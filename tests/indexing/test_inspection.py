@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from indexing.inspection import inspect_file, sniff
-from indexing.source_files import expand_sources, find_sources
+from indexing.source_files import expand_sources
 from retrieval.errors import InputError
 from tests.indexing import samples
 
