@@ -57,7 +57,7 @@ def test_the_demo_does_not_index_its_own_pictures(tmp_path: Path) -> None:
     assert list((tmp_path / "demo-out" / "q1").glob("*.png"))
     write_pdf(tmp_path / "bees.pdf", [BEES])
     again = worked("demo", "--docs", ".", "-q", "owls", cwd=tmp_path)
-    assert "Indexed 1 documents, 1 pages" in again.out
+    assert "Indexed 1 document, 1 page" in again.out
 
 
 def test_the_samples_and_their_questions_are_there() -> None:
