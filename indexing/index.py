@@ -41,7 +41,7 @@ from retrieval.heatmap import draw_hit, heatmap
 from retrieval.integrity import Problem, repair, verify
 from retrieval.manifest import MANIFEST_NAME, Manifest, read_manifest
 from retrieval.ranking import RankingWeights, weights_as_dict
-from retrieval.regions import evidence_of, onto
+from retrieval.regions import on_words
 from retrieval.search import Searcher, SearchSettings
 from retrieval.store import (
     CoarseBuilder,
@@ -434,13 +434,21 @@ class Index:
         The second is ``[q, words] float32``: weighted similarity above what the token finds all
         over the page, so scaled that a page which says every token exactly has 1 in all.
         """
-        found = self._open_searcher().evidence(question, page_id)
-        record = self.page(page_id)
-        if not found.similarities.size or not len(record.words):
-            return record, np.zeros((len(found.weights), len(record.words)), np.float32)
-        sims = onto(found.similarities, found.boxes, record.words.boxes)
-        ideal = evidence_of(np.column_stack((sims, np.ones(len(sims), np.float32))), found.weights)
-        return record, ideal[:, :-1] / max(float(ideal[:, -1].sum()), 1e-9)
+        ((record, (found,)),) = self.word_evidence_on_pages([question], [page_id])
+        return record, found
+
+    def word_evidence_on_pages(
+        self, questions: Sequence[str], page_ids: Sequence[int]
+    ) -> list[tuple[PageRecord, list[FloatArray]]]:
+        """``word_evidence`` of several questions on several pages, each page read once."""
+        pages = self._open_searcher().evidence_on_pages(questions, page_ids)
+        return [
+            (
+                record,
+                [on_words(f.similarities, f.weights, f.boxes, record.words.boxes) for f in found],
+            )
+            for record, found in pages
+        ]
 
     def heat(self, question: str, page_id: int, size: tuple[int, int]) -> FloatArray | None:
         """What on a page speaks for ``question``, ``[height, width]`` of ``size`` in [0, 1].

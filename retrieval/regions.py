@@ -106,6 +106,18 @@ def evidence_of(sims: FloatArray, weights: FloatArray) -> FloatArray:
     return np.asarray(above, np.float32)
 
 
+def on_words(
+    sims: FloatArray, weights: FloatArray, patches: FloatArray, words: FloatArray
+) -> FloatArray:
+    """``[q, words] float32``: ``evidence_of`` the words in boxes ``words``, so scaled that a page
+    which says every token exactly has 1 in all."""
+    if not sims.size or not len(words):
+        return np.zeros((len(weights), len(words)), np.float32)
+    mapped = onto(sims, patches, words)
+    ideal = evidence_of(np.column_stack((mapped, np.ones(len(mapped), np.float32))), weights)
+    return np.asarray(ideal[:, :-1] / max(float(ideal[:, -1].sum()), 1e-9), np.float32)
+
+
 def _usual(sims: FloatArray) -> FloatArray:
     """``[q, 1]``: the .9 quantile, as ``np.quantile`` has it at several times the cost."""
     at = 0.9 * (sims.shape[1] - 1)

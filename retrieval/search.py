@@ -187,13 +187,26 @@ class Searcher:
 
     def evidence(self, question: str, page_id: int) -> Evidence:
         """What on one page speaks for ``question``, for heatmaps."""
-        offsets = self.store.pages.offsets_of(np.array([page_id], np.int64))
-        if offsets[0] < 0:
-            raise InputError(f"page {page_id} is not in the index {self.store.root}")
-        asked = self.asked(question)
-        record = self.store.fetch_boxes_and_words(offsets)[0]
-        (found,) = self._evidence(asked, offsets, [record], None)
+        ((_, (found,)),) = self.evidence_on_pages([question], [page_id])
         return found
+
+    def evidence_on_pages(
+        self, questions: Sequence[str], page_ids: Sequence[int]
+    ) -> list[tuple[PageRecord, list[Evidence]]]:
+        """Each page, and what on it speaks for each question; everything is read once.
+
+        Raises ``InputError`` for a page that is not in the index.
+        """
+        offsets = self.store.pages.offsets_of(np.asarray(page_ids, np.int64))
+        for page_id, offset in zip(page_ids, offsets, strict=True):
+            if offset < 0:
+                raise InputError(f"page {page_id} is not in the index {self.store.root}")
+        if not len(offsets):
+            return []
+        records = self.store.fetch_boxes_and_words(offsets)
+        patches = self.store.fetch_patches(offsets)
+        found = [self._evidence(self.asked(q), offsets, records, patches) for q in questions]
+        return [(record, list(of)) for record, *of in zip(records, *found, strict=True)]
 
     def hit(self, page_id: int, question: str | None = None) -> Hit:
         """One page as if a search had found it; with a ``question``, its places on the page.

@@ -125,7 +125,7 @@ class Answerer:
         """
         began = time.perf_counter()
         found = self._index.search(question, k, filter=filter, doc=doc, where=where)
-        pages = self._evidence(question, found)
+        pages = self._evidence(question, found.hits[: self.settings.pages])
         pages += self._second_look(question, pages, filter=filter, where=where)
         searched = time.perf_counter()
         safety: dict[str, Any] = {}
@@ -169,15 +169,13 @@ class Answerer:
         answer = _with_cited_hits(answer, pages)
         yield Event("answer", replace(answer, timing_ms=timing, safety=safety))
 
-    def _evidence(self, question: str, found: SearchResult) -> list[EvidencePage]:
-        focus = focus_of(question)
-        hits = found.hits[: self.settings.pages]
-        return [self._evidence_page(question, focus, hit) for hit in hits]
-
-    def _evidence_page(self, question: str, focus: str, hit: Hit) -> EvidencePage:
-        record, evidence = self._index.word_evidence(question, hit.page_id)
-        _, narrow = self._index.word_evidence(focus, hit.page_id)
-        return EvidencePage(hit, record, evidence, narrow)
+    def _evidence(self, question: str, hits: Sequence[Hit]) -> list[EvidencePage]:
+        asked = [question, focus_of(question)]
+        found = self._index.word_evidence_on_pages(asked, [hit.page_id for hit in hits])
+        return [
+            EvidencePage(hit, record, whole, narrow)
+            for hit, (record, (whole, narrow)) in zip(hits, found, strict=True)
+        ]
 
     def _second_look(
         self, question: str, pages: Sequence[EvidencePage], **within: Any
@@ -199,12 +197,9 @@ class Answerer:
         wanted = " ".join(f"{term.shown} consolidated {term.statement}" for term in terms[:4])
         found = self._index.search(wanted, self.settings.pages, doc=doc, **within)
         known = {page.record.page_id for page in pages}
-        focus = focus_of(question)
         more = [hit for hit in found.hits if hit.page_id not in known]
-        return [
-            self._evidence_page(question, focus, replace(hit, rank=len(pages) + place, score=0.0))
-            for place, hit in enumerate(more, 1)
-        ]
+        ranked = [replace(hit, rank=len(pages) + i, score=0.0) for i, hit in enumerate(more, 1)]
+        return self._evidence(question, ranked)
 
     def _shown(self, pages: Sequence[EvidencePage]) -> list[Evidence]:
         """The pages as the gate sees them."""

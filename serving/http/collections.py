@@ -40,7 +40,7 @@ class Collection:
         self._reloading = threading.Lock()
         self.worker: JobWorker | None = None
         if not settings.read_only:
-            self.worker = JobWorker(jobs, name, path, settings.encoder, self._finished)
+            self.worker = JobWorker(jobs, name, path, settings.encoder, self._finished, self._sweep)
 
     @property
     def index(self) -> Index:
@@ -142,11 +142,24 @@ class Collection:
     def _finished(self, job: Job, result: Mapping[str, Any]) -> None:
         self.reload_or_keep()
         # The same file may have been uploaded again since, and wait to be indexed.
-        held = self._jobs.to_add(self.name)
-        held |= {row.source for row in self.index.documents_where({}).values()}
+        held = self._held()
         for path in map(Path, job.work.get("discard", ())):
             if str(path) not in held:
                 self.uploads.discard(path)
+
+    def _held(self) -> set[str]:
+        """The files of documents, and of jobs that are not done."""
+        held = self._jobs.to_add(self.name)
+        return held | {row.source for row in self.index.documents_where({}).values()}
+
+    def _sweep(self) -> None:
+        try:
+            # What is served may be older than what was indexed.
+            if self._seen == self._look():
+                for path in self.uploads.sweep(self._jobs.in_vain(self.name), self._held):
+                    _log.info("collection %s: nothing holds %s any more", self.name, path.name)
+        except (OSError, FolioscopeError) as error:
+            _log.warning("collection %s: uploads not tidied: %s", self.name, error)
 
 
 class Collections:

@@ -94,6 +94,21 @@ class Jobs:
         )
         return {file["path"] for row in rows for file in json.loads(row["work"])["add"]}
 
+    def in_vain(self, collection: str) -> set[str]:
+        """The uploaded files that ended jobs of a collection have not indexed."""
+        rows = self._database.rows(
+            "SELECT state, work, result FROM jobs WHERE collection = ? AND kind = 'add'"
+            " AND state IN ('failed', 'cancelled', 'done')",
+            collection,
+        )
+        found: set[str] = set()
+        for row in rows:
+            if row["state"] == "done":
+                found |= {file["path"] for file in json.loads(row["result"]).get("skipped", ())}
+            else:
+                found |= {file["path"] for file in json.loads(row["work"])["add"]}
+        return found
+
     def waiting(self, collection: str) -> int:
         """Jobs that are not finished."""
         rows = self._database.rows(
@@ -184,13 +199,16 @@ class JobWorker:
         index: Path,
         encoder: str,
         finished: Callable[[Job, Mapping[str, Any]], None],
+        idle: Callable[[], None] = lambda: None,
     ) -> None:
-        """``finished`` is called with a job and its result before the job counts as done."""
+        """``finished`` is called with a job and its result before the job counts as done,
+        ``idle`` whenever no job is left."""
         self._jobs = jobs
         self._collection = collection
         self._index_path = index
         self._command = [sys.executable, "-m", "serving.http.ingest", str(index), encoder]
         self._finished = finished
+        self._idle = idle
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._process: subprocess.Popen[str] | None = None
@@ -232,6 +250,7 @@ class JobWorker:
                     continue
                 with self._guard:
                     self._kill()  # idle: its memory is better used by searches
+                self._idle()
                 self._wake.wait()
             except Exception:  # the boundary of the thread: without it no job would be done again
                 _log.exception("the jobs of %s stopped, and go on", self._collection)

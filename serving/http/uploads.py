@@ -12,8 +12,10 @@ import os
 import re
 import shutil
 import tempfile
+import threading
+import time
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -24,6 +26,8 @@ _UNSAFE = re.compile(r"[^\w .()+,&-]+")
 _LONGEST = 120
 # Room for the index and its next commit, beside the upload itself.
 _KEEP_FREE = 200_000_000
+# A file is stored before its job is queued; and who sent one in vain may ask about it.
+_KEPT_SECONDS = 3600.0
 
 
 def safe_name(name: str) -> str:
@@ -52,6 +56,8 @@ class Uploads:
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self._folder = folder
         self._most = most_bytes
+        # A file that is being sent again must not be swept away.
+        self._moving = threading.Lock()
 
     async def store(self, chunks: AsyncIterator[bytes], name: str, owner: str) -> Path:
         """Write a file to disk, durably; returns where. The same content is kept once for each
@@ -94,12 +100,13 @@ class Uploads:
                 os.fsync(file.fileno())
             whose = hashlib.sha256(owner.encode()).hexdigest()[:8]
             final = self._folder / whose / digest.hexdigest() / safe_name(name)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            held = [path for path in final.parent.iterdir() if path.is_file()]
-            if held:
-                Path(temporary).unlink()
-                return held[0]
-            Path(temporary).replace(final)
+            with self._moving:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                held = [path for path in final.parent.iterdir() if path.is_file()]
+                if held:
+                    os.utime(held[0])
+                    return held[0]
+                Path(temporary).replace(final)
             for folder in (final.parent, final.parent.parent, self._folder):
                 fsync_folder(folder)
             return final
@@ -115,6 +122,21 @@ class Uploads:
         """Delete one of these files, after its document left the index."""
         if self.holds(path):
             shutil.rmtree(path.parent, ignore_errors=True)
+
+    def sweep(self, in_vain: Iterable[str], held: Callable[[], Collection[str]]) -> list[Path]:
+        """Delete the files ``in_vain`` that are not ``held``, and what a server that was killed had
+        not received whole, an hour after they came; which."""
+        before = time.time() - _KEPT_SECONDS
+        with self._moving:
+            found = [*map(Path, in_vain), *self._folder.glob(".upload-*")]
+            old = [p for p in found if self.holds(p) and p.is_file() and p.stat().st_mtime < before]
+            keep = held() if old else ()
+            gone = [path for path in old if str(path) not in keep]
+            for path in gone:
+                path.unlink()
+                if path.parent != self._folder:
+                    path.parent.rmdir()
+        return gone
 
     def _check_room(self, size: int) -> None:
         if shutil.disk_usage(self._folder).free < size + _KEEP_FREE:

@@ -431,5 +431,5 @@ def test_ask_by_command(index: Index, tmp_path: Path) -> None:
 
 
 def test_evidence_is_in_order(index: Index) -> None:
-    pages: list[EvidencePage] = Answerer(index)._evidence(QUESTION, index.search(QUESTION, 3))
+    pages: list[EvidencePage] = Answerer(index)._evidence(QUESTION, index.search(QUESTION, 3).hits)
     assert [page.hit.rank for page in pages] == [1, 2, 3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import threading
@@ -140,6 +141,34 @@ def test_a_file_that_was_uploaded_again_stays(database: Database, settings: Serv
     collection._finished(removed, {})
     collection.close()
     assert again.exists() and not gone.exists()
+
+
+def test_files_that_nothing_holds_are_swept_after_an_hour(
+    database: Database, settings: ServerSettings
+) -> None:
+    queue = Jobs(database)
+    collection = Collection("default", settings.indexes["default"], settings, queue)
+    collection.reload()
+    uploads = settings.state / "uploads" / "default"
+    failed, skipped, waiting, fresh, other = (uploads / x / x / "a.pdf" for x in "abcde")
+    left = uploads / ".upload-x"
+    for path in (failed, skipped, waiting, fresh, other):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    left.touch()
+    for path in (failed, skipped, waiting, other, left):
+        os.utime(path, (1, 1))
+    for path in (failed, waiting, fresh):
+        job = queue.put("default", "add", "key", {"add": [{"path": str(path)}], "remove": []})
+        queue.finish(job.id, "failed", {})
+    job = queue.put("default", "add", "key", {"add": [{"path": str(skipped)}], "remove": []})
+    queue.finish(job.id, "done", {"skipped": [{"path": str(skipped), "reason": "broken"}]})
+    queue.put("default", "add", "key", {"add": [{"path": str(waiting)}], "remove": []})
+    collection._sweep()
+    collection.close()
+    assert not any(path.exists() for path in (failed, failed.parent, skipped, left))
+    # Sent again; sent just now; of another index perhaps, which was served before.
+    assert all(path.exists() for path in (waiting, fresh, other))
 
 
 def test_a_commit_that_fails_does_not_stop_those_behind_it(database: Database) -> None:
