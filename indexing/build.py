@@ -6,7 +6,6 @@ is killed loses little and a long build does not spend its time committing.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from indexing.pipeline import (
     rows_of,
 )
 from indexing.settings import IntakeSettings, cores
+from indexing.source_files import plain_path
 from retrieval.coarse import CoarseIndex
 from retrieval.compression import Compression
 from retrieval.encoders import PageEncoder
@@ -178,12 +178,13 @@ def add_sources(
     held: dict[str, list[int]] = {}
     for doc_id, row in writer.documents.items():
         # An index may know a file by a path with "..", which sources have no longer.
-        for source in dict.fromkeys((row.source, os.path.normpath(row.source))):
+        for source in dict.fromkeys((row.source, _plain(row.source))):
             held.setdefault(source, []).append(doc_id)
     count = _Count(progress, held)
     skipped: dict[str, str] = {}
     for source in list(writer.skipped):
-        if not Path(source).exists():
+        plain = _plain(source)
+        if not Path(source).exists() or (plain != source and Path(plain) in paths):
             writer.clear_skip(source)
     before = frozenset(writer.documents)
     pooling = settings.pooling_of(writer.manifest)
@@ -332,6 +333,10 @@ def _write(
             _write_document(writer, event, events, skipped, count)
             count.documents += 1
             _checkpoint(writer, count)
+
+
+def _plain(source: str) -> str:
+    return str(plain_path(Path(source))) if ".." in Path(source).parts else source
 
 
 def _write_document(

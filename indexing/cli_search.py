@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -49,7 +50,7 @@ def search(
 
     check_question(question, mode)
     if images:
-        _make_folder(images)
+        _check_folder(images)
     from indexing.build import BuildSettings
     from indexing.index import Index
     from indexing.settings import IntakeSettings
@@ -144,6 +145,18 @@ def draw_hits(index: Index, result: SearchResult, folder: Path) -> dict[int, Pat
             continue
         written[hit.rank] = path
     return written
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise ``InputError`` if pictures could not be written into ``folder``; it is not made."""
+    from retrieval.errors import InputError
+
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(
+            f"cannot write pictures into {folder}: {there} is no folder that can be written to; "
+            "name another"
+        )
 
 
 def _make_folder(folder: Path) -> None:

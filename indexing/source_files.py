@@ -40,13 +40,13 @@ def find_sources(sources: Sequence[str | Path]) -> SourceFiles:
         if path.is_dir():
             _look_below(path, found, others)
         elif path.exists():
-            found[_plain(path)] = None
+            found[plain_path(path)] = None
         else:
             for match in _matches(source, path):
                 if match.is_dir():
                     _look_below(match, found, others)
                 else:
-                    found[_plain(match)] = None
+                    found[plain_path(match)] = None
     if not found:
         kinds = " ".join(sorted(EXTENSIONS))
         raise InputError(f"no documents in {', '.join(map(str, sources))}; looked for {kinds}")
@@ -63,9 +63,9 @@ def _look_below(folder: Path, found: dict[Path, None], others: dict[Path, None])
     indexes = {below.parent for below in inside if below.name == MANIFEST_NAME}
     for below in inside:
         if below.suffix.lower() in EXTENSIONS:
-            found[_plain(below)] = None
+            found[plain_path(below)] = None
         elif indexes.isdisjoint(below.parents):  # an index's own files are not worth a word
-            others[_plain(below)] = None
+            others[plain_path(below)] = None
 
 
 def _matches(source: str | Path, pattern: Path) -> list[Path]:
@@ -77,7 +77,7 @@ def _matches(source: str | Path, pattern: Path) -> list[Path]:
     return existing
 
 
-def _plain(path: Path) -> Path:
+def plain_path(path: Path) -> Path:
     """The absolute path without "..", which a file should not be known by; as it is where a
     link before ".." makes the shorter path another file."""
     whole = path.absolute()

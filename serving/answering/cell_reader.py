@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from serving.answering.accounts import Statement, statements_in, terms_in
-from serving.answering.columns import column_meant, runs_of
+from serving.answering.columns import column_meant, of_other_period, runs_of
 from serving.answering.layout import Layout, lay_out
 from serving.answering.spans import focus_of
 from serving.answering.subject import subject_fit
@@ -89,7 +89,7 @@ def _in_column(
     if years and any(cell.year for cell in row):
         row = [cell for cell in row if cell.year == years[0]]
         if len(row) < 2:
-            return [(cell, fit, True) for cell in row]
+            return [(cell, fit, not _of_other_period(question, cell, page, layout)) for cell in row]
     elif years and years[0] not in head:
         fit = _NO_YEAR
     meant = _meant(question, row, page, layout)
@@ -100,12 +100,24 @@ def _in_column(
 
 def _meant(question: str, row: list[Cell], page: EvidencePage, layout: Layout) -> Cell | None:
     words = page.record.words
+    in_run = False
     for run in runs_of(words, layout, row[0].row):
         of_run = {run.of(int(cell.members[0])): cell for cell in row}
         if set(of_run) - {None}:
+            in_run = True
             column = column_meant(question, words, layout, run)
-            return None if column is None else of_run.get(column)
-    return row[0] if len(row) == 1 else None
+            if column is not None and column in of_run:
+                return of_run[column]
+    return row[0] if len(row) == 1 and not in_run else None
+
+
+def _of_other_period(question: str, cell: Cell, page: EvidencePage, layout: Layout) -> bool:
+    words = page.record.words
+    for run in runs_of(words, layout, cell.row):
+        place = run.of(int(cell.members[0]))
+        if place is not None:
+            return of_other_period(question, words, layout, run, place)
+    return False
 
 
 def _page_fit(question: str, page: EvidencePage, head: str, statements: set[Statement]) -> float:

@@ -17,7 +17,11 @@ import numpy as np
 from retrieval.types import FloatArray, PageWords
 from serving.answering.layout import Indices, Layout, cells, union
 
-_SIGN = r"(?:[$€£¥₹]|US\$|RM|Rs\.?|kr\.?|[A-Z]{3})"
+# Not any three capitals: "VAT" and "BUS" are labels, "DEC" a month.
+_SIGN = (
+    r"(?:[$€£¥₹]|US\$|RM|Rs\.?|kr\.?|USD|EUR|GBP|MYR|INR|CHF|SEK|NOK|DKK|JPY|CNY|AUD|CAD|NZD|SGD"
+    r"|HKD|PLN|CZK)"
+)
 _DIGITS = r"\d{1,3}(?:[,.'\u00a0\u202f ]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?"
 _NUMBER = re.compile(
     rf"{_SIGN}?\s?[-(\u2212+]?\s?{_SIGN}?\s?(?:{_DIGITS})\s?(?:%|{_SIGN}|[^\W\d_]{{1,3}})?\s?\)?\s?%?"
@@ -26,6 +30,7 @@ _EMPTY = re.compile(r"[-\u2013\u2014\u2212]+|n/?a\.?|\.{2,}", re.IGNORECASE)
 _BARE_SIGN = re.compile(rf"{_SIGN}|[()%]+")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _PRICE = re.compile(r"\d[.,]\d\d\)?$|[$€£¥₹]")
+_HOW_MANY = re.compile(r"\d{1,2}|\d+(?:[.,]\d+)?\s?%")
 _HEAD_WITHIN = 0.85
 _HEAD_NEAR = 0.12
 _HEAD_ROWS = 3
@@ -33,13 +38,18 @@ _HEAD_ROWS = 3
 _ORDINALS = {"first": "1", "second": "2", "third": "3", "fourth": "4"}
 _PERIOD = re.compile(
     r"\b(?:(first|second|third|fourth|[1-4](?:st|nd|rd|th)) (quarter|half)"
-    r"|(quarter|half)[ -]?(?:year )?([1-4])|([qh])[ -]?([1-4])(?!\d)|([1-4])([qh])(?![a-z]))",
+    r"|(quarter|half)[ -]?(?:year )?([1-4])(?![\d,.]*\d)"
+    r"|([qh])[ -]?([1-4])(?!\d)|([1-4])([qh])(?![a-z]))",
     re.IGNORECASE,
 )
 _MONTH = re.compile(
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
     r"|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\Z",
     re.IGNORECASE,
+)
+_PART_OF_YEAR = re.compile(r"[qh][1-4]")
+_MONTHS = frozenset(
+    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 )
 _SHORT_YEAR = re.compile(r"\b(FY) ?'?(\d\d)(?!\d)|(?<=q[1-4]) ?[/'\u2019](\d\d)\b", re.IGNORECASE)
 _UNITS = {
@@ -80,7 +90,7 @@ def tokens(text: str) -> frozenset[str]:
     >>> sorted(tokens("How many tonnes in the 3rd quarter of FY22?"))
     ['2022', 'fy', 'q3', 'tonne']
     """
-    text = _SHORT_YEAR.sub(lambda m: f" {m[1] or ''} 20{m[2] or m[3]} ", text)
+    text = _SHORT_YEAR.sub(lambda m: f" {m[1] or ''} {_century(m[2] or m[3])} ", text)
     text = re.sub(r"\bFY ?((?:19|20)\d\d)", r" FY \1 ", text, flags=re.IGNORECASE)
     found = set()
 
@@ -90,7 +100,7 @@ def tokens(text: str) -> frozenset[str]:
         found.add(kind[0].lower() + _ORDINALS.get(which, which[0]))
         return " "
 
-    for word in re.findall(r"[^\W_]+|[%$\u20ac\u00a3]", _PERIOD.sub(period, text)):
+    for word in re.findall(r"[^\W_]+(?:['\u2019]t\b)?|[%$\u20ac\u00a3]", _PERIOD.sub(period, text)):
         # "may" is a month where it has a capital.
         if _MONTH.match(word) and word != "may":
             found.add(word[:3].lower())
@@ -101,6 +111,10 @@ def tokens(text: str) -> frozenset[str]:
             continue
         found.add(_UNITS.get(plain, plain))
     return frozenset(found - _SAYS_NOTHING)
+
+
+def _century(year: str) -> str:
+    return f"{19 if year > '50' else 20}{year}"
 
 
 def runs_of(words: PageWords, layout: Layout, row: int) -> list[Run]:
@@ -126,30 +140,55 @@ def runs_of(words: PageWords, layout: Layout, row: int) -> list[Run]:
 def column_meant(question: str, words: PageWords, layout: Layout, run: Run) -> int | None:
     """Which number of a run the question means, None if that cannot be told.
 
-    A number that stands alone is meant, unless the words of the question head an empty column.
+    A number that stands alone is meant, unless the words of the question head an empty column,
+    or its own head is another period than the one asked for.
     """
     heads = _heads(words, layout, run)
     asked = tokens(question) - tokens(_text(run.label, words))
     said = [tokens(head) for head in heads]
+    other = [_other_period(head, asked) for head in said]
+    if all(other):
+        return None
     if len(said) > 1:
         shared = frozenset.intersection(*said)
         said = [head - shared for head in said]
-    fits = [(len(head & asked), len(head & asked) / max(len(head), 1)) for head in said]
+    fits = [
+        (-1, 0.0) if no else (len(head & asked), len(head & asked) / max(len(head), 1))
+        for head, no in zip(said, other, strict=True)
+    ]
     best = max(fits)
-    if best[0] and fits.count(best) == 1:
+    if best[0] > 0 and fits.count(best) == 1:
         place = fits.index(best)
         empty = place >= len(run.cells) or _EMPTY.fullmatch(_text(run.cells[place], words))
         return None if empty else place
     if len(run.cells) == 1:
-        return 0
+        return None if other[0] else 0
     if best[0]:
         return None
-    # "Total 3 31.55": one is a price, the others are how many.
+    # "Total 3 31.55", "Tax 20% 31.55": one is a price, the others are how many or at what rate.
     prices = [i for i, cell in enumerate(run.cells) if _PRICE.search(_text(cell, words))]
     others = [_text(cell, words) for i, cell in enumerate(run.cells) if i not in prices]
-    if len(prices) == 1 and all(re.fullmatch(r"\d{1,2}", text) for text in others):
+    if len(prices) == 1 and all(_HOW_MANY.fullmatch(text) for text in others):
         return prices[0]
     return None
+
+
+def of_other_period(question: str, words: PageWords, layout: Layout, run: Run, place: int) -> bool:
+    """Whether the head of a number names a part of a year that the question does not ask for."""
+    said = tokens(_heads(words, layout, run)[place])
+    asked = tokens(question)
+    parts = {token for token in said if _PART_OF_YEAR.fullmatch(token)}
+    return _other_period(said, asked) or bool(parts - asked)
+
+
+def _other_period(head: frozenset[str], asked: frozenset[str]) -> bool:
+    periods = {token for token in head if _is_period(token)}
+    wanted = {token for token in asked if _is_period(token)}
+    return bool(periods and wanted) and periods.isdisjoint(wanted)
+
+
+def _is_period(token: str) -> bool:
+    return bool(_PART_OF_YEAR.fullmatch(token)) or token in _MONTHS
 
 
 def _text(members: Indices, words: PageWords) -> str:
@@ -207,7 +246,7 @@ def _heads(words: PageWords, layout: Layout, run: Run) -> list[str]:
             break
         parts = _head_parts(members, words, edge, len(columns))
         if lowest is None:
-            if len(parts) < 2:
+            if len(parts) < min(2, len(columns)):
                 continue
             lowest = parts
             assigned = _mutual(parts, columns, boxes)
@@ -243,7 +282,8 @@ def _head_parts(row: Indices, words: PageWords, edge: float, columns: int) -> li
         if words.boxes[part[0], 0] < edge and len(part) > 1 and len(over) < len(part):
             continue  # the label column's own head, or a line of text
         found.append(part)
-    if any(_is_number(_text(p, words)) and not _YEAR.fullmatch(_text(p, words)) for p in found):
+    texts = [_text(part, words) for part in found]
+    if any((_is_number(t) and not _YEAR.fullmatch(t)) or _EMPTY.fullmatch(t) for t in texts):
         return []
     return found
 

@@ -225,6 +225,7 @@ class Answerer:
         if best is None or best.score < self.settings.near:
             return self._answer(question, "not-in-documents", found, (), NOT_FOUND, 0.0, READER)
         sure = best.score >= self._enough(best) and best.kind not in ("computed", "yes-no")
+        # Where a row is surely meant and its number cannot be told, no other number is given.
         sure = best.told and (sure or best.kind == "cell")
         chosen = [best] if sure else _different(readings, self.settings.passages)
         claims = tuple(

@@ -248,6 +248,8 @@ def _of_run(
         return [replace(said[0], score=best.score)]
     if meant is not None:
         return []
+    if best.kind == "percent" and len({place for place, _ in readings}) == 1:
+        return [best]  # the only percentage of the row
     row = layout.rows[run.row]
     quote = " ".join(words.texts[i] for i in row)
     return [replace(best, quote=quote, around=union(words.boxes, row), told=False)]

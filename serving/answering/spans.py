@@ -94,8 +94,9 @@ _ASKS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (
         "time",
         re.compile(
-            r"\b(?:what|which) (?:is the )?(?:time|hour)\b"
-            r"(?! (?:limit|frame|period|span|zone|difference)\b)",
+            r"\b(?:what|which) (?:time|hours?)\b"
+            r"(?= (?:of day|do|does|did|is|are|was|were|will|can|should)\b|\s*\?|$)"
+            r"|\bwhat is the time(?= of\b|\s*\?)",
             re.I,
         ),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,8 @@ class Collection:
         try:
             # What is served may be older than what was indexed.
             if self._seen == self._look():
-                for path in self.uploads.sweep(self._jobs.in_vain(self.name), self._held):
+                in_vain = self._jobs.in_vain(self.name)
+                for path in self.uploads.sweep(in_vain, self._held, time.time()):
                     _log.info("collection %s: nothing holds %s any more", self.name, path.name)
         except (OSError, FolioscopeError) as error:
             _log.warning("collection %s: uploads not tidied: %s", self.name, error)

@@ -19,6 +19,7 @@ from typing import Any
 
 from indexing.build import BuildProgress
 from indexing.index import Index
+from indexing.source_files import plain_path
 from retrieval.errors import FolioscopeError
 
 _NICENESS = 10
@@ -57,7 +58,7 @@ def _die_with(parent: int) -> None:
 
 def _work(index: Index, request: Mapping[str, Any], say: Any) -> dict[str, Any]:
     removed = [_remove(index, int(doc_id)) for doc_id in request["remove"]]
-    files = {Path(file["path"]).absolute(): file["metadata"] for file in request["add"]}
+    files = {plain_path(Path(file["path"])): file["metadata"] for file in request["add"]}
     result: dict[str, Any] = {"pages_removed": sum(removed), "documents": [], "skipped": []}
     if files:
         last = 0.0

@@ -28,6 +28,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _MOST_TRIES = 5
 # Seconds until jobs are looked for again after the records could not be read or written.
 _PAUSE = 5.0
+# Seconds after which an idle worker tidies again.
+_IDLE_AGAIN = 3600.0
 _CRASHED = "the indexing process ended unexpectedly on it, several times"
 
 
@@ -202,7 +204,7 @@ class JobWorker:
         idle: Callable[[], None] = lambda: None,
     ) -> None:
         """``finished`` is called with a job and its result before the job counts as done,
-        ``idle`` whenever no job is left."""
+        ``idle`` when no job is left, and each hour from then on."""
         self._jobs = jobs
         self._collection = collection
         self._index_path = index
@@ -251,7 +253,7 @@ class JobWorker:
                 with self._guard:
                     self._kill()  # idle: its memory is better used by searches
                 self._idle()
-                self._wake.wait()
+                self._wake.wait(_IDLE_AGAIN)
             except Exception:  # the boundary of the thread: without it no job would be done again
                 _log.exception("the jobs of %s stopped, and go on", self._collection)
                 self._wake.wait(_PAUSE)

@@ -69,8 +69,8 @@ class ServerSettings(BaseSettings):
     def _absolute(cls, folders: dict[str, Path] | Path) -> dict[str, Path] | Path:
         """The process that indexes has another working folder, so no path may depend on it."""
         if isinstance(folders, Path):
-            return folders.expanduser().absolute()
-        return {name: folder.expanduser().absolute() for name, folder in folders.items()}
+            return _plain(folders)
+        return {name: _plain(folder) for name, folder in folders.items()}
 
     @field_validator("indexes")
     @classmethod
@@ -130,3 +130,9 @@ def load_settings(file: Path | None, **flags: Any) -> ServerSettings:
         raise InputError(f"cannot use the server's settings: {wrong}") from error
     except ValueError as error:
         raise InputError(f"{file}: not a TOML file ({error})") from error
+
+
+def _plain(folder: Path) -> Path:
+    """Absolute, and without "..": files below it are compared by their paths."""
+    whole = folder.expanduser().absolute()
+    return whole.resolve() if ".." in whole.parts else whole

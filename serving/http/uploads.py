@@ -13,7 +13,6 @@ import re
 import shutil
 import tempfile
 import threading
-import time
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import suppress
@@ -123,10 +122,12 @@ class Uploads:
         if self.holds(path):
             shutil.rmtree(path.parent, ignore_errors=True)
 
-    def sweep(self, in_vain: Iterable[str], held: Callable[[], Collection[str]]) -> list[Path]:
+    def sweep(
+        self, in_vain: Iterable[str], held: Callable[[], Collection[str]], now: float
+    ) -> list[Path]:
         """Delete the files ``in_vain`` that are not ``held``, and what a server that was killed had
         not received whole, an hour after they came; which."""
-        before = time.time() - _KEPT_SECONDS
+        before = now - _KEPT_SECONDS
         with self._moving:
             found = [*map(Path, in_vain), *self._folder.glob(".upload-*")]
             old = [p for p in found if self.holds(p) and p.is_file() and p.stat().st_mtime < before]

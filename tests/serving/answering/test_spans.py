@@ -23,6 +23,9 @@ def test_examples() -> None:
         ("In which year was the harbour dredged?", "year"),
         ("How much is a cardamom bun?", "amount"),
         ("What is the time limit for appeals?", "text"),
+        ("What is the time to maturity?", "text"),
+        ("What is the time of high water?", "time"),
+        ("At what hours is the bar open?", "time"),
         ("Who trims the lamp?", "text"),
     ],
 )

@@ -142,6 +142,15 @@ TRAFFIC = (
     ("Night train", "4,100", "5,260", "7,900"),
     ("Day train", "9,300", "9,870", "10,400"),
 )
+QUARTERS = (("Passengers", "Q3 2021", "Q3 2022"), ("Night train", "4,100", "5,260"))
+GAPS = (
+    ("Pieces", "Q1", "Q2", "Q3"),
+    ("Bolts", "5", "6", "7"),
+    ("Washers", "-", "-", "n/a"),
+    ("Nuts", "10", "20", "30"),
+)
+CAPITALS = (("Item", "Q1", "Q2", "Q3"), ("VAT", "31", "42", "53"))
+DRIVERS = (("Route", "Monday", "Driver", "Tuesday"), ("Ferry", "10", "Anna", "12"))
 FARES = (("Ticket", "Adult", "Child", "Senior"), ("Island ferry", "82", "41", "60"))
 
 
@@ -154,6 +163,10 @@ FARES = (("Ticket", "Adult", "Child", "Senior"), ("Island ferry", "82", "41", "6
         (TRAFFIC, "How many on the night train in Q3?", "7,900"),
         (TRAFFIC, "How many on the day train in the second quarter?", "9,870"),
         (FARES, "How much is the island ferry for a child?", "41"),
+        (QUARTERS, "How many on the night train in Q3 2022?", "5,260"),
+        (GAPS, "How many nuts in Q2?", "20"),
+        (CAPITALS, "How much is the VAT in Q2?", "42"),
+        (DRIVERS, "How many by ferry on Tuesday?", "12"),
     ],
 )
 def test_the_column_is_the_one_whose_head_the_question_names(
@@ -171,6 +184,7 @@ def test_the_column_is_the_one_whose_head_the_question_names(
         (HARVEST, "How many plums in the North?"),  # an empty one
         (TRAFFIC, "How many on the night train in Q4?"),  # one that is not there
         (FARES, "How much is the island ferry?"),
+        (QUARTERS, "How many on the night train in Q1 2022?"),  # another quarter of that year
     ],
 )
 def test_a_column_that_cannot_be_told_gives_no_number(
@@ -181,6 +195,50 @@ def test_a_column_that_cannot_be_told_gives_no_number(
     passage = read(question, [table_page(rows)])[0]
     label = found[0].cell.label_text
     assert not passage.told and passage.quote.startswith(label)
+
+
+@pytest.mark.parametrize(
+    ("rows", "question"),
+    [
+        ((("Passengers", "Q1"), ("Night train", "4,100")), "How many on the night train in Q4?"),
+        (TRAFFIC, "How many on the night train in the last quarter 2022?"),
+    ],
+)
+def test_another_period_is_no_answer(rows: tuple[tuple[str, ...], ...], question: str) -> None:
+    page = table_page(rows)
+    assert not any(cell.told for cell in find_cells(question, [page]))
+    assert not any(reading.told for reading in read(question, [page]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "question", "value"),
+    [
+        ((("Subtotal", "", "157.75"), ("Tax", "20%", "31.55")), "How much is the tax?", "31.55"),
+        (
+            (("Item", "Amount", "Share"), ("Gravel", "1,200", "12%")),
+            "What percentage is gravel?",
+            "12%",
+        ),
+    ],
+)
+def test_a_rate_beside_an_amount_hides_neither(
+    rows: tuple[tuple[str, ...], ...], question: str, value: str
+) -> None:
+    first = read(question, [table_page(rows)])[0]
+    assert first.told and first.text == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("last quarter 2022", {"last", "quarter", "2022"}),
+        ("quarter 1,000", {"quarter"}),
+        ("FY98", {"1998", "fy"}),
+        ("can't", {"can't"}),
+    ],
+)
+def test_what_a_head_says(text: str, said: set[str]) -> None:
+    assert columns.tokens(text) == said
 
 
 def test_one_column_of_numbers_needs_no_head() -> None:
