@@ -41,6 +41,8 @@ from retrieval.types import (
 _CANDIDATES = (50, 100, 200, 400, 800)
 # Every page scored from memory, where that is no longer than two stages.
 _RESIDENT_UP_TO, _RESIDENT_MB = 20_000, 2000.0
+# Pages that the coarse vectors propose, of which the signs of their patches choose.
+_POOL = 1000
 _CHECKPOINT_PAGES = 20_000
 _LETTER, _WORDS_A_LINE = (612.0, 792.0), 12
 
@@ -156,7 +158,7 @@ class Folioscope(Engine):
 def _settings(lanes: str, candidates: int) -> SearchSettings:
     if lanes == "all lanes":
         return SearchSettings(
-            candidates=CandidateSettings(candidates=candidates, coarse_pool=max(1000, candidates))
+            candidates=CandidateSettings(candidates=candidates, coarse_pool=max(_POOL, candidates))
         )
     return SearchSettings(
         passage=0,
@@ -165,7 +167,7 @@ def _settings(lanes: str, candidates: int) -> SearchSettings:
         weights=RankingWeights(bm25=0.0, document=0.0, length=0.0),
         candidates=CandidateSettings(
             candidates=candidates,
-            coarse_pool=candidates,
+            coarse_pool=max(_POOL, 4 * candidates),
             bm25_pool=0,
             documents=0,
             best_documents=0,
