@@ -45,6 +45,9 @@ _ASKEW = 0.017
 # Print seen by its strokes: in a block of so many pixels, edges across and down by so many.
 BLOCK = 16
 _EDGE = 48
+# So little is enough where the view of the whole read nothing: a pale receipt on a large canvas
+# was lost at 48, and other receipts take no more than a part more.
+PALE_EDGE = 32
 _EDGES_ACROSS, _EDGES_DOWN = 16, 8
 # Fewer such blocks than this beside each other are a speck.
 _BLOCKS = 3
@@ -244,7 +247,7 @@ def _needs_detail(raster: Raster, tile: PixelBox, whole: _Part, comfort: float) 
         return True
     if _centres_in(whole.placed(found.unread), tile).any():
         return True
-    print_like = print_blocks(raster.crop(tile))
+    print_like = print_blocks(raster.crop(tile), edge=PALE_EDGE)
     reach = BLOCK / 2
     for x0, y0, x1, y1 in boxes - np.array(tile[:2] * 2, np.float32):
         rows = slice(max(0, int((y0 - reach) // BLOCK)), max(0, int((y1 + reach) // BLOCK) + 1))

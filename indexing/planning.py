@@ -8,7 +8,7 @@ from indexing.faults import Faults
 from indexing.layer import CheckedLayer, check_layer
 from indexing.media_types import PDF
 from indexing.messages import PagePlan
-from indexing.ocr import InMemory, has_run, print_blocks
+from indexing.ocr import PALE_EDGE, InMemory, has_run, print_blocks
 from indexing.ocr_engines import SIDE
 from indexing.reading import is_blank, needs_ocr
 from indexing.renderers import OpenDocument
@@ -67,5 +67,5 @@ def _with_print(image: Image, size: tuple[int, int]) -> int:
     for tile in plan_tiles(*size, TileSettings()):
         x0, y0, x1, y1 = (np.array(tile) * scale).astype(int)
         part = raster.crop((x0, y0, max(x0 + 1, x1), max(y0 + 1, y1)))
-        count += has_run(print_blocks(part))
+        count += has_run(print_blocks(part, edge=PALE_EDGE))
     return count
