@@ -16,6 +16,7 @@ import numpy as np
 
 from retrieval.types import FloatArray, PageWords
 from serving.answering.layout import Indices, Layout, cells, union
+from serving.answering.spans import MONTHS
 
 # Not any three capitals: "VAT" and "BUS" are labels, "DEC" a month.
 _SIGN = (
@@ -48,9 +49,6 @@ _MONTH = re.compile(
     re.IGNORECASE,
 )
 _PART_OF_YEAR = re.compile(r"[qh][1-4]")
-_MONTHS = frozenset(
-    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-)
 _SHORT_YEAR = re.compile(r"\b(FY) ?'?(\d\d)(?!\d)|(?<=q[1-4]) ?[/'\u2019](\d\d)\b", re.IGNORECASE)
 _UNITS = {
     **dict.fromkeys(("t", "ton", "tonne"), "tonne"),
@@ -188,7 +186,7 @@ def _other_period(head: frozenset[str], asked: frozenset[str]) -> bool:
 
 
 def _is_period(token: str) -> bool:
-    return bool(_PART_OF_YEAR.fullmatch(token)) or token in _MONTHS
+    return bool(_PART_OF_YEAR.fullmatch(token)) or token in MONTHS
 
 
 def _text(members: Indices, words: PageWords) -> str:

@@ -220,7 +220,7 @@ class Answerer:
     def _by_reader(
         self, question: str, found: SearchResult, pages: Sequence[EvidencePage]
     ) -> Answer:
-        readings = read(question, pages)
+        readings = read(question, pages, self.settings.near)
         best = readings[0] if readings else None
         if best is None or best.score < self.settings.near:
             return self._answer(question, "not-in-documents", found, (), NOT_FOUND, 0.0, READER)

@@ -83,8 +83,11 @@ class Reading:
     told: bool = True
 
 
-def read(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
-    """Possible answers, best first; at least the nearest sentences if the pages have words."""
+def read(question: str, pages: Sequence[EvidencePage], near: float = NEAR) -> list[Reading]:
+    """Possible answers, best first; at least the nearest sentences if the pages have words.
+
+    Where no value has a score of ``near``, sentences that say nearly all that was asked count too.
+    """
     kind = asked_for(question)
     years = {match[1] for match in YEAR.finditer(question)}
     pages = [page for page in pages if len(page.record.words) and page.evidence.size]
@@ -100,7 +103,7 @@ def read(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
         found = [replace(reading, score=reading.score * _NO_CELL) for reading in found]
     if not found:
         found = _nearest(pages, trusts, kind)
-    elif max(reading.score for reading in found) < NEAR:
+    elif max(reading.score for reading in found) < near:
         # No value speaks for the question. A sentence may, if it says nearly all of it.
         nearest = _nearest(pages, trusts, "text")
         found += [reading for reading in nearest if reading.score >= _NEARLY_ALL]

@@ -39,7 +39,7 @@ NUMBER = re.compile(
 _PERCENT = re.compile(
     rf"[-(\u2212]?(?:{_NUMBER})\s?(?:%|\bper ?cent\b|\bpercentage points?\b)", re.I
 )
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
 DATE = re.compile(
     r"\b\d{4}-\d{1,2}-\d{1,2}\b|\b\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})\b"
@@ -215,7 +215,7 @@ def date_key(text: str) -> tuple[int, ...] | None:
     named = re.search(_MONTH, text, re.IGNORECASE)
     numbers = [int(part) for part in re.findall(r"\d+", text)]
     if named:
-        month = _MONTHS.index(named.group()[:3].lower()) + 1
+        month = MONTHS.index(named.group()[:3].lower()) + 1
         years = [n for n in numbers if n > 31]
         days = [n for n in numbers if n <= 31]
         return (years[0], month, *days[:1]) if years else None
