@@ -7,13 +7,14 @@ is killed loses little and a long build does not spend its time committing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from indexing.flags import verdict_of
+from indexing.flags import losses, verdict_of
 from indexing.intake import IntakeWorkers
 from indexing.known import KnownDocuments
 from indexing.pipeline import (
@@ -31,10 +32,10 @@ from indexing.source_files import plain_path
 from retrieval.coarse import CoarseIndex
 from retrieval.compression import Compression
 from retrieval.encoders import PageEncoder
-from retrieval.errors import EncoderError, FolioscopeError, StorageError
+from retrieval.errors import EncoderError, FolioscopeError, InputError, StorageError
 from retrieval.manifest import LaneRecord, Manifest
 from retrieval.store import CoarseBuilder, StoreWriter, VectorBatches
-from retrieval.store_schema import PageRow, clean_text
+from retrieval.store_schema import DocumentRow, PageRow, clean_text
 from retrieval.types import DocumentInfo, MetadataValue, PageContent
 
 _CHECKPOINT_PAGES = 512
@@ -126,10 +127,12 @@ MetadataOf = Callable[[Path], Mapping[str, MetadataValue]]
 
 @dataclass(slots=True)
 class _Count:
-    """The running totals of a build, and which documents each source ``held`` before it."""
+    """The running totals of a build, which documents each source ``held`` before it, and which of
+    them are read ``again`` although they have not changed."""
 
     progress: Progress | None
     held: Mapping[str, Sequence[int]]
+    again: frozenset[int]
     started: float = field(default_factory=time.monotonic)
     documents: int = 0
     documents_total: int = 0
@@ -165,6 +168,7 @@ def add_sources(
     metadata_of: MetadataOf,
     others: Mapping[str, PageEncoder] | None = None,
     copies: bool = False,
+    again: Collection[int] = (),
     progress: Progress | None = None,
 ) -> BuildReport:
     """Read, encode and commit every source that the index does not hold yet.
@@ -174,13 +178,16 @@ def add_sources(
     that moved, or has new metadata, is not read again: what is known of it is changed. With
     ``copies`` a file that is elsewhere too becomes a document of its own. ``others`` are the
     encoders of the index's further lanes.
+
+    The documents ``again`` are read even though their sources have not changed. Each stays as it
+    is if reading fails, or loses more than it did before.
     """
     held: dict[str, list[int]] = {}
     for doc_id, row in writer.documents.items():
         # An index may know a file by a path with "..", which sources have no longer.
         for source in dict.fromkeys((row.source, _plain(row.source))):
             held.setdefault(source, []).append(doc_id)
-    count = _Count(progress, held)
+    count = _Count(progress, held, frozenset(again))
     skipped: dict[str, str] = {}
     for source in list(writer.skipped):
         plain = _plain(source)
@@ -298,7 +305,7 @@ def _inspect(
             count.documents += 1
             count.tell("inspect", str(path))
             if isinstance(found, FolioscopeError):
-                _skip(writer, skipped, str(path), "", found)
+                _skip(writer, skipped, count, str(path), "", found)
             elif not _outdated(writer, found, count) and known.holds(found):
                 unchanged += 1
                 _clear_skip(writer, found)
@@ -310,10 +317,17 @@ def _inspect(
 
 
 def _skip(
-    writer: StoreWriter, skipped: dict[str, str], source: str, sha256: str, error: FolioscopeError
+    writer: StoreWriter,
+    skipped: dict[str, str],
+    count: _Count,
+    source: str,
+    sha256: str,
+    error: FolioscopeError,
 ) -> None:
     skipped[source] = str(error)
-    writer.record_skip(source, sha256, str(error))
+    # A document that could not be read again is in the index, not left out of it.
+    if count.again.isdisjoint(count.held.get(clean_text(source), ())):
+        writer.record_skip(source, sha256, str(error))
 
 
 def _write(
@@ -327,7 +341,7 @@ def _write(
             # Only a document that failed before its first page gets here.
             if event.error is not None:
                 document = event.document
-                _skip(writer, skipped, document.source, document.sha256, event.error)
+                _skip(writer, skipped, count, document.source, document.sha256, event.error)
             count.documents += 1
         elif isinstance(event, Started):
             _write_document(writer, event, events, skipped, count)
@@ -356,14 +370,16 @@ def _write_document(
         words += len(row.content.words)
         count.tell("read", document.source)
 
+    again = [writer.documents[i] for i in _outdated(writer, document, count) if i in count.again]
+    rows = _no_worse(rows_of(events, on_page), document, again)
     try:
-        doc_id = writer.add_document(document, started.context, rows_of(events, on_page))
+        doc_id = writer.add_document(document, started.context, rows)
     except (StorageError, EncoderError):
         raise  # not the document's fault: every other one would be lost as well
     except FolioscopeError as error:
         count.pages = before
         count.pages_total -= document.pages
-        _skip(writer, skipped, document.source, document.sha256, error)
+        _skip(writer, skipped, count, document.source, document.sha256, error)
         return
     count.added += 1
     row = writer.documents[doc_id]
@@ -379,6 +395,28 @@ def _write_document(
         writer.remove_document(doc_id)
 
 
+def _no_worse(
+    rows: Iterator[PageRow], document: DocumentInfo, before: Sequence[DocumentRow]
+) -> Iterator[PageRow]:
+    """``rows``; raises ``InputError`` at their end if more was lost than in reading ``before``.
+
+    Who has a document read again wants it better, not the half that a failing disk gives.
+    """
+    flags = Counter(document.flags)
+    for row in rows:
+        flags.update(row.content.flags)
+        yield row
+    for old in before:
+        was = losses({**Counter(old.own_flags), **old.page_flags})
+        now = losses(flags)
+        if sum(now.values()) > sum(was.values()):
+            said = ", ".join(f"{flag}: {count}" for flag, count in now.items())
+            raise InputError(
+                f"{document.source}: less of it can be read than before ({said}); mend the file, "
+                "or remove the document and add it anew"
+            )
+
+
 def _clear_skip(writer: StoreWriter, document: DocumentInfo) -> None:
     """Forget that the source could not be read before. Nothing is written if it could."""
     if clean_text(document.source) in writer.skipped:
@@ -386,19 +424,21 @@ def _clear_skip(writer: StoreWriter, document: DocumentInfo) -> None:
 
 
 def _outdated(writer: StoreWriter, document: DocumentInfo, count: _Count) -> list[int]:
-    """The documents that this source was when it held something else.
+    """The documents that this source was when it held something else, and those read again.
 
     While there are any it is read, even if another source has the same content: two files
     may have changed places.
     """
     before = count.held.get(clean_text(document.source), ())
     rows = {i: writer.documents[i] for i in before if i in writer.documents}
-    return [i for i, row in rows.items() if row.sha256 != document.sha256]
+    return [i for i, row in rows.items() if row.sha256 != document.sha256 or i in count.again]
 
 
 def _checkpoint(writer: StoreWriter, count: _Count) -> None:
     """Commit when there is enough to lose. The coarse file waits for the end: until then
-    readers make it from the page vectors."""
+    readers make it from the page vectors. What is read again is replaced by the last commit."""
+    if count.again:
+        return
     total = writer.manifest.counts.get("pages", 0)
     enough = max(_CHECKPOINT_PAGES, int(total * _CHECKPOINT_SHARE))
     late = time.monotonic() - count.last_commit > _CHECKPOINT_SECONDS

@@ -7,7 +7,7 @@ that the source shows is missing from what was read) or ``refused`` (nothing was
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -73,6 +73,24 @@ def verdict_of(flags: Iterable[str]) -> Verdict:
     """The worst that ``flags`` say; a flag that is not known here says nothing."""
     found = [MEANINGS[flag].verdict for flag in flags if flag in MEANINGS]
     return max(found, key=VERDICTS.index, default="fine")
+
+
+# Something went wrong with the file or with reading it, so that words may be missing.
+_LOSSES = (
+    "pages-missing",
+    "recording-cut-off",
+    "page-failed",
+    "page-skipped",
+    "text-failed",
+    "render-failed",
+    "ocr-failed",
+    "cut-off",
+)
+
+
+def losses(flags: Mapping[str, int]) -> dict[str, int]:
+    """Those of a document's flags, with how often each, that tell of a failure to read."""
+    return {flag: flags[flag] for flag in _LOSSES if flags.get(flag)}
 
 
 def in_sentence(flag: str) -> str:

@@ -31,7 +31,7 @@ from indexing.intake import IntakeWorkers
 from indexing.pipeline import PoolSettings
 from indexing.relane import encoded_anew
 from indexing.renderers.base import Image
-from indexing.source_files import find_sources
+from indexing.source_files import find_sources, plain_path
 from retrieval.asking import SearchMode
 from retrieval.coarse import CoarseIndex
 from retrieval.compression import DEFAULT, Compression
@@ -265,6 +265,41 @@ class Index:
             )
         self._let_go()
         return replace(report, passed_over=tuple(map(str, found.passed_over)))
+
+    def reread(
+        self,
+        doc: str | int,
+        *,
+        metadata: Mapping[str, MetadataValue] | None = None,
+        progress: Progress | None = None,
+    ) -> BuildReport:
+        """Read the file of a document (id, path or file name) again, though it has not changed:
+        with other limits, a newer version, or with ``metadata`` instead of its own.
+
+        One commit replaces the document, which has another id from then on. Whatever happens
+        before, it stays searchable as it is; if the file cannot be read now, or less of it than
+        before, the report's ``skipped`` says why. Raises as ``add``, and ``InputError`` if the
+        index has no such document.
+        """
+        doc_id = self.find(doc)
+        with self._writer() as writer:
+            row = writer.documents.get(doc_id)
+            if row is None:
+                raise InputError(f"document {doc_id} was removed from {self.path} meanwhile")
+            own = dict(row.metadata) if metadata is None else dict(metadata)
+            report = add_sources(
+                writer,
+                [plain_path(Path(row.source))],
+                self.encoder,
+                self._settings,
+                metadata_of=lambda _: own,
+                others=self.others,
+                copies=True,
+                again=[doc_id],
+                progress=progress,
+            )
+        self._let_go()
+        return report
 
     def add_encoder(
         self,

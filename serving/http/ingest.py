@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from indexing.build import BuildProgress
+from indexing.build import BuildProgress, BuildReport
 from indexing.index import Index
 from indexing.source_files import plain_path
-from retrieval.errors import FolioscopeError
+from retrieval.errors import FolioscopeError, InputError
 
 _NICENESS = 10
 _REPORT_SECONDS = 0.25
@@ -57,38 +57,75 @@ def _die_with(parent: int) -> None:
 
 
 def _work(index: Index, request: Mapping[str, Any], say: Any) -> dict[str, Any]:
+    progress = _Progress(say)
+    try:
+        if request["kind"] == "reindex":
+            result = _reread(index, request, progress)
+        else:
+            result = _change(index, request, progress)
+        result["generation"] = index.refresh()
+        return result
+    finally:
+        index.close()
+
+
+class _Progress:
+    """Says where a build stands, not too often."""
+
+    def __init__(self, say: Any) -> None:
+        self._say = say
+        self._last = 0.0
+
+    def __call__(self, step: BuildProgress) -> None:
+        if time.monotonic() - self._last < _REPORT_SECONDS and step.stage != "commit":
+            return
+        self._last = time.monotonic()
+        self._say(
+            event="progress",
+            stage=step.stage,
+            documents_done=step.documents_done,
+            documents_total=step.documents_total,
+            pages_done=step.pages_done,
+            pages_total=step.pages_total,
+        )
+
+
+def _change(index: Index, request: Mapping[str, Any], progress: _Progress) -> dict[str, Any]:
     removed = [_remove(index, int(doc_id)) for doc_id in request["remove"]]
     files = {plain_path(Path(file["path"])): file["metadata"] for file in request["add"]}
-    result: dict[str, Any] = {"pages_removed": sum(removed), "documents": [], "skipped": []}
-    if files:
-        last = 0.0
+    if not files:
+        return {"pages_removed": sum(removed), "documents": [], "skipped": []}
+    # Tenants may have the same file; each has its own document.
+    report = index.add(
+        list(files), metadata_of=lambda path: files[path], copies=True, progress=progress
+    )
+    return {"pages_removed": sum(removed), "documents": [], **_told(report)}
 
-        def progress(step: BuildProgress) -> None:
-            nonlocal last
-            if time.monotonic() - last >= _REPORT_SECONDS or step.stage == "commit":
-                last = time.monotonic()
-                say(
-                    event="progress",
-                    stage=step.stage,
-                    documents_done=step.documents_done,
-                    documents_total=step.documents_total,
-                    pages_done=step.pages_done,
-                    pages_total=step.pages_total,
-                )
 
-        # Tenants may have the same file; each has its own document.
-        report = index.add(
-            list(files), metadata_of=lambda path: files[path], copies=True, progress=progress
-        )
-        result["documents_added"] = report.documents_added
-        result["pages_added"] = report.pages_added
-        result["unchanged"] = report.unchanged
-        result["skipped"] = [
-            {"path": item.source, "reason": item.reason} for item in report.skipped
-        ]
-    result["generation"] = index.refresh()
-    index.close()
-    return result
+def _reread(index: Index, request: Mapping[str, Any], progress: _Progress) -> dict[str, Any]:
+    """Raises ``InputError`` if the document cannot be read again; it is as it was then."""
+    (file,), (wanted,) = request["add"], request["remove"]
+    path = plain_path(Path(file["path"]))
+    held = {row["doc_id"]: row for row in index.documents()}
+    # A run that was interrupted after its commit replaced the document with another at its place.
+    there = [i for i, row in held.items() if plain_path(Path(row["source"])) == path]
+    doc_id = wanted if wanted in held else max(there, default=None)
+    if doc_id is None:
+        gone = {"path": file["path"], "reason": "the document was removed before its turn came"}
+        return {"pages_removed": 0, "documents": [], "skipped": [gone]}
+    report = index.reread(doc_id, metadata=file["metadata"], progress=progress)
+    if report.skipped:
+        raise InputError(report.skipped[0].reason)
+    return {"pages_removed": held[doc_id]["pages"], "documents": [], **_told(report)}
+
+
+def _told(report: BuildReport) -> dict[str, Any]:
+    return {
+        "documents_added": report.documents_added,
+        "pages_added": report.pages_added,
+        "unchanged": report.unchanged,
+        "skipped": [{"path": item.source, "reason": item.reason} for item in report.skipped],
+    }
 
 
 def _remove(index: Index, doc_id: int) -> int:

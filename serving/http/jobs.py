@@ -30,6 +30,7 @@ _MOST_TRIES = 5
 _PAUSE = 5.0
 # Seconds after which an idle worker tidies again.
 _IDLE_AGAIN = 3600.0
+_CANCELLED = "cancelled"
 _CRASHED = "the indexing process ended unexpectedly on it, several times"
 
 
@@ -97,9 +98,9 @@ class Jobs:
         return {file["path"] for row in rows for file in json.loads(row["work"])["add"]}
 
     def in_vain(self, collection: str) -> set[str]:
-        """The uploaded files that ended jobs of a collection have not indexed."""
+        """The uploaded files that ended jobs of a collection have not indexed, or not again."""
         rows = self._database.rows(
-            "SELECT state, work, result FROM jobs WHERE collection = ? AND kind = 'add'"
+            "SELECT state, work, result FROM jobs WHERE collection = ? AND kind != 'remove'"
             " AND state IN ('failed', 'cancelled', 'done')",
             collection,
         )
@@ -187,6 +188,14 @@ def _job(row: sqlite3.Row) -> Job:
     )
 
 
+def _reason(job: Job, reason: str) -> str:
+    """Why a job ended without its work, and what that means for the document it was about."""
+    if job.kind != "reindex":
+        return reason
+    # It may have been committed just before it was cancelled.
+    return f"the document is kept as it was{' or replaced' * (reason == _CANCELLED)}: {reason}"
+
+
 class _IndexBusyError(Exception):
     """The index cannot be written at the moment."""
 
@@ -228,7 +237,9 @@ class JobWorker:
 
     def cancel(self, job_id: str) -> None:
         """End a job. What it committed so far stays."""
-        self._jobs.finish(job_id, "cancelled", {"reason": "cancelled"})
+        job = self._jobs.get(job_id)
+        if job is not None:
+            self._jobs.finish(job_id, "cancelled", {"reason": _reason(job, _CANCELLED)})
         with self._guard:
             if self._current == job_id:
                 self._kill()
@@ -271,7 +282,7 @@ class JobWorker:
                 self._stop.wait(min(30.0, 2.0 ** tries[job.id] / 2))
             else:
                 reason = str(error) if isinstance(error, _IndexBusyError) else _CRASHED
-                self._jobs.finish(job.id, "failed", {"reason": reason})
+                self._jobs.finish(job.id, "failed", {"reason": _reason(job, reason)})
 
     def _do(self, job: Job) -> None:
         """Raises ``OSError`` if the process ends before the job does."""
@@ -285,7 +296,7 @@ class JobWorker:
         try:
             if process.stdin is None or process.stdout is None:
                 raise OSError("no pipes")
-            process.stdin.write(json.dumps(dict(job.work)) + "\n")
+            process.stdin.write(json.dumps({"kind": job.kind, **job.work}) + "\n")
             process.stdin.flush()
             for line in process.stdout:
                 event = json.loads(line)
@@ -301,7 +312,7 @@ class JobWorker:
                 reason = public(event["message"], self._index_path, *named)
                 if event["kind"] == "StorageError":
                     raise _IndexBusyError(reason)
-                self._jobs.finish(job.id, "failed", {"reason": reason})
+                self._jobs.finish(job.id, "failed", {"reason": _reason(job, reason)})
                 return
             raise OSError(f"exit status {process.wait()}")
         except _IndexBusyError:

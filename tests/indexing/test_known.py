@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from indexing.build import BuildSettings
 from indexing.index import Index
 from indexing.settings import IntakeSettings
 from retrieval.encoders.text import TextEncoder
+from tests.indexing import samples
 from tests.indexing.pdfs import BEES, write_books, write_pdf
 
 QUICK = IntakeSettings(ocr="off", workers=1)
@@ -103,3 +105,38 @@ def test_a_name_that_is_not_utf8_is_read(tmp_path: Path, renderer: str) -> None:
     index = Index.create(tmp_path / "index", encoder=TextEncoder.load(), settings=settings)
     report = index.add([odd])
     assert report.skipped == () and report.pages_added == 1
+
+
+def test_what_is_read_again_is_replaced_in_one_commit(index: Index, books: Path) -> None:
+    index.add([books], metadata={"year": 2020})
+    generation, old = index.status().generation, index.find("bees.pdf")
+    report = index.reread("bees.pdf", metadata={"shelf": "b"})
+    assert (report.documents_added, report.generation) == (1, generation + 1)
+    told = {Path(str(row["source"])).stem: row["metadata"] for row in index.documents()}
+    assert told == {"bees": {"shelf": "b"}, "owls": {"year": 2020}}
+    assert index.find("bees.pdf") != old
+    assert index.search("What do bees store?", 1).hits[0].doc_id == index.find("bees.pdf")
+    assert index.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (b"%PDF-1.7 nothing", ""),
+        (samples.lying_pdf(3, claimed=500), "less of it can be read than before.*pages-missing"),
+        (None, "does not exist"),
+    ],
+)
+def test_what_cannot_be_read_again_stays_as_it_is(
+    index: Index, books: Path, damage: bytes | None, why: str
+) -> None:
+    index.add([books])
+    before = index.documents(), index.status()
+    if damage is None:
+        (books / "bees.pdf").unlink()
+    else:
+        (books / "bees.pdf").write_bytes(damage)
+    (skipped,) = index.reread("bees.pdf").skipped
+    assert re.search(f"bees.pdf: .*{why}", skipped.reason)
+    assert (index.documents(), index.status()) == before
+    assert index.search("What do bees store?", 1).hits[0].doc_id == index.find("bees.pdf")

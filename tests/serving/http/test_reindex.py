@@ -1,0 +1,89 @@
+"""Documents that are read anew: until the new reading is committed the old one stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from indexing.build import BuildSettings
+from indexing.index import Index
+from indexing.settings import IntakeSettings
+from serving.http.settings import ServerSettings
+from tests.indexing.pdfs import BEES, write_pdf
+
+QUESTION = "What do honey bees store?"
+
+
+def upload_bees(client: TestClient, wait: Callable[[str], dict[str, Any]], folder: Path) -> int:
+    data = write_pdf(folder / "bees.pdf", [BEES]).read_bytes()
+    job = client.post("/v1/documents", files=[("files", ("bees.pdf", data))]).json()["job"]
+    assert wait(job["id"])["state"] == "done"
+    listed = client.get("/v1/documents").json()["documents"]
+    (doc_id,) = [document["id"] for document in listed if document["name"] == "bees.pdf"]
+    return int(doc_id)
+
+
+@pytest.mark.slow
+def test_a_document_that_cannot_be_read_again_is_kept(
+    client: TestClient,
+    wait: Callable[[str], dict[str, Any]],
+    settings: ServerSettings,
+    tmp_path: Path,
+) -> None:
+    doc_id = upload_bees(client, wait, tmp_path)
+    (stored,) = (settings.state / "uploads").rglob("bees.pdf")
+    stored.write_bytes(b"%PDF-1.7 nothing")
+    job = wait(client.post(f"/v1/documents/{doc_id}/reindex").json()["id"])
+    assert job["state"] == "failed"
+    assert job["result"]["reason"].startswith("the document is kept as it was: bees.pdf: ")
+    hit = client.post("/v1/search", json={"question": QUESTION}).json()["hits"][0]
+    assert hit["doc_id"] == doc_id
+    # Asked to be removed and read again at once, it is not brought back.
+    first = client.delete(f"/v1/documents/{doc_id}").json()["id"]
+    second = client.post(f"/v1/documents/{doc_id}/reindex")
+    assert wait(first)["state"] == "done"
+    if second.status_code == 202:  # the removal was not done yet
+        job = wait(second.json()["id"])
+        assert "removed before its turn" in job["result"]["skipped"][0]["reason"]
+    assert client.get("/v1/documents").json()["total"] == 2
+
+
+@pytest.mark.slow
+def test_an_indexing_process_killed_while_it_reads_again_loses_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "index"
+    settings = BuildSettings(intake=IntakeSettings(ocr="off", workers=1))
+    with Index.create(root, settings=settings) as index:
+        index.add([write_pdf(tmp_path / "bees.pdf", [BEES])])
+        (old,) = index.documents()
+        file = {"path": old["source"], "metadata": {"shelf": "b"}}
+        work = {"kind": "reindex", "add": [file], "remove": [old["doc_id"]]}
+        for point in ("deletes-applied", "manifest-renamed"):
+            assert ingest(root, work, point).returncode == -signal.SIGKILL
+            index.refresh()
+            assert index.verify() == []
+            (held,) = index.documents()
+            assert (held == old) == (point != "manifest-renamed")
+            assert index.search(QUESTION, 1).hits[0].doc_id == held["doc_id"]
+        # The next process does the job again, although what it names was replaced already.
+        told = json.loads(ingest(root, work, "").stdout.splitlines()[-1])
+        assert told["event"] == "done" and told["result"]["documents_added"] == 1
+        index.refresh()
+        assert [row["metadata"] for row in index.documents()] == [{"shelf": "b"}]
+        assert index.verify() == []
+
+
+def ingest(index: Path, work: dict[str, Any], fault: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "FOLIOSCOPE_FAULT": fault}
+    command = [sys.executable, "-m", "serving.http.ingest", str(index), "text"]
+    return subprocess.run(
+        command, input=json.dumps(work) + "\n", capture_output=True, text=True, env=environment
+    )
