@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -18,9 +18,10 @@ from typing import Any, Self, TypeVar
 import httpx2 as httpx
 from pydantic import BaseModel
 
-from retrieval.errors import InputError, ServiceError
+from retrieval.errors import ServiceError
 from retrieval.types import Box, MetadataValue
 from serving.client_events import ApiError, AskEvent, EventLines, refusal
+from serving.client_files import FileToSend, ReadInThread
 from serving.http.schemas import (
     AnswerOut,
     CollectionOut,
@@ -174,12 +175,12 @@ class Client(_Calls):
     ) -> JobOut:
         """Send files; returns the job, after its end or ``wait`` seconds."""
         with ExitStack() as opened:
-            parts = [
-                ("files", (path.name, opened.enter_context(_open(path))))
-                for path in map(Path, files)
-            ]
             upload = self._send(
-                Upload, "POST", "/v1/documents", files=parts, data=self._form(metadata)
+                Upload,
+                "POST",
+                "/v1/documents",
+                files=_parts(files, opened),
+                data=self._form(metadata),
             )
         return self.job(upload.job.id, wait=wait)
 
@@ -323,13 +324,15 @@ class AsyncClient(_Calls):
         wait: float = 0,
     ) -> JobOut:
         """Send files; returns the job, after its end or ``wait`` seconds."""
-        parts = []
-        for path in map(Path, files):
-            with _open(path) as file:
-                parts.append(("files", (path.name, file.read())))
-        upload = await self._send(
-            Upload, "POST", "/v1/documents", files=parts, data=self._form(metadata)
-        )
+        with ExitStack() as opened:
+            parts = _parts(files, opened)
+            request = self._http.build_request(
+                "POST", "/v1/documents", files=parts, data=self._form(metadata)
+            )
+            if isinstance(request.stream, httpx.SyncByteStream):
+                request.stream = ReadInThread(request.stream)
+            response = await self._answer(self._http.send(request))
+        upload = Upload.model_validate_json(response.content)
         return await self.job(upload.job.id, wait=wait)
 
     async def job(self, job_id: str, *, wait: float = 0) -> JobOut:
@@ -385,14 +388,18 @@ class AsyncClient(_Calls):
         return model.model_validate_json((await self._response(method, path, **how)).content)
 
     async def _response(self, method: str, path: str, **how: Any) -> httpx.Response:
+        return await self._answer(self._http.request(method, path, **how))
+
+    async def _answer(self, sent: Awaitable[httpx.Response]) -> httpx.Response:
         try:
-            return _checked(await self._http.request(method, path, **how))
+            return _checked(await sent)
         except httpx.TransportError as error:
             raise _unreachable(self._http.base_url, error) from error
 
 
-def _open(path: Path) -> Any:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+def _parts(files: Sequence[str | Path], opened: ExitStack) -> list[Any]:
+    """The files of a form; ``opened`` closes what a request that failed left open."""
+    return [
+        ("files", (path.name, opened.enter_context(closing(FileToSend(path)))))
+        for path in map(Path, files)
+    ]

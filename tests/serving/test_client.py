@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import resource
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +47,7 @@ def test_the_main_job_in_a_few_lines(
         assert (refused.value.status, refused.value.code) == (404, "no-such-document")
         with pytest.raises(InputError, match="cannot be read"):
             client.upload(["missing.pdf"])
+        send_many(client, tmp_path)
 
     async def again() -> None:
         async with AsyncClient(url) as client:
@@ -52,10 +55,43 @@ def test_the_main_job_in_a_few_lines(
             assert both[0].hits[0].name == invoice.name and both[1].pages == 1
             kinds = [event.kind async for event in client.ask_stream("invoice total")]
             assert kinds[0] == "hits" and kinds[-1] == "answer"
+            await send_much(client)
             job = await client.remove(both[0].hits[0].doc_id, wait=100)
             assert job.state == "done" and (await client.documents()).total == 0
 
+    async def send_much(client: AsyncClient) -> None:
+        large = tmp_path / "large.bin"
+        with large.open("wb") as file:
+            file.truncate(60_000_000)
+        tracemalloc.start()
+        with pytest.raises(ApiError) as refused:
+            await client.upload([large])
+        held = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert refused.value.code == "unknown-kind"
+        assert held < 10_000_000, "the file was held in memory"
+
     asyncio.run(again())
+
+
+def send_many(client: Client, folder: Path) -> None:
+    """More files than there may be open ones; and one that is not as long as it says."""
+    many = [folder / f"{number}.bin" for number in range(150)]
+    for path in many:
+        path.write_bytes(b"of no kind")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(path.name) for path in Path("/dev/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, hard))
+    try:
+        with pytest.raises(ApiError) as refused:
+            client.upload(many)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert refused.value.code == "unknown-kind"
+    growing = Path("/proc/self/status")
+    if growing.exists():
+        with pytest.raises(InputError, match="changed while it was sent"):
+            client.upload([growing])
 
 
 def test_a_server_that_is_not_there_is_said() -> None:
