@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2 as httpx
@@ -23,9 +24,11 @@ _TAIL = 500
 class ServedIndex:
     """A server on ``index``, alone in its process group; it can be started again and again."""
 
-    def __init__(self, index: Path, *, log: Path) -> None:
+    def __init__(self, index: Path, *, log: Path, options: Sequence[str] = ()) -> None:
+        """``options`` are further ones of ``folioscope serve``."""
         self.index = index
         self._log = log
+        self._options = options
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
@@ -43,9 +46,10 @@ class ServedIndex:
         """Start and wait until it is ready; the seconds. Raises ``ServiceError``."""
         began = time.monotonic()
         command = [sys.executable, "-m", "folioscope", "serve", "-i", str(self.index)]
+        command += [*self._options, "--port", str(self._port)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--port", str(self._port)],
+                command,
                 env={**os.environ, "FOLIOSCOPE_REQUESTS_PER_MINUTE": "10000000"},
                 stdout=log,
                 stderr=log,
@@ -72,8 +76,9 @@ class ServedIndex:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def stop(self) -> None:
-        """Ask it to stop, and wait until it has."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait()
+    def stop(self) -> int:
+        """Ask it to stop, and wait until it has; its exit status, 0 where none ran."""
+        if self._process is None or self._process.poll() is not None:
+            return 0
+        self._process.terminate()
+        return self._process.wait()

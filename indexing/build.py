@@ -71,7 +71,8 @@ class BuildSettings:
 
 @dataclass(frozen=True, slots=True)
 class BuildProgress:
-    """Where a build stands. ``stage`` is ``inspect``, ``read`` or ``commit``."""
+    """Where a build stands. ``stage`` is ``inspect``, ``read`` or ``commit``; ``pages_held`` are of
+    sources that were there already, and not among the others."""
 
     stage: str
     documents_done: int
@@ -80,6 +81,7 @@ class BuildProgress:
     pages_total: int
     source: str
     seconds: float
+    pages_held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class _Count:
     documents_total: int = 0
     pages: int = 0
     pages_total: int = 0
+    pages_held: int = 0
     added: int = 0
     uncommitted_pages: int = 0
     last_commit: float = field(default_factory=time.monotonic)
@@ -155,6 +158,7 @@ class _Count:
                     self.pages_total,
                     source,
                     time.monotonic() - self.started,
+                    self.pages_held,
                 )
             )
 
@@ -308,6 +312,7 @@ def _inspect(
                 _skip(writer, skipped, count, str(path), "", found)
             elif not _outdated(writer, found, count) and known.holds(found):
                 unchanged += 1
+                count.pages_held += found.pages
                 _clear_skip(writer, found)
             else:
                 known.expect(found)

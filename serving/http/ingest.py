@@ -57,7 +57,7 @@ def _die_with(parent: int) -> None:
 
 
 def _work(index: Index, request: Mapping[str, Any], say: Any) -> dict[str, Any]:
-    progress = _Progress(say)
+    progress = _Progress(say, len({file["path"] for file in request["add"]}))
     try:
         if request["kind"] == "reindex":
             result = _reread(index, request, progress)
@@ -70,23 +70,27 @@ def _work(index: Index, request: Mapping[str, Any], say: Any) -> dict[str, Any]:
 
 
 class _Progress:
-    """Says where a build stands, not too often."""
+    """Says where a request for so many ``files`` stands, not too often. What an interrupted run of
+    it committed counts as done."""
 
-    def __init__(self, say: Any) -> None:
+    def __init__(self, say: Any, files: int) -> None:
         self._say = say
+        self._files = files
         self._last = 0.0
 
     def __call__(self, step: BuildProgress) -> None:
         if time.monotonic() - self._last < _REPORT_SECONDS and step.stage != "commit":
             return
         self._last = time.monotonic()
+        inspected = step.stage != "inspect"
+        dealt_with = self._files - step.documents_total if inspected else 0
         self._say(
             event="progress",
             stage=step.stage,
-            documents_done=step.documents_done,
-            documents_total=step.documents_total,
-            pages_done=step.pages_done,
-            pages_total=step.pages_total,
+            documents_done=dealt_with + step.documents_done,
+            documents_total=self._files,
+            pages_done=step.pages_held + step.pages_done if inspected else 0,
+            pages_total=step.pages_held + step.pages_total if inspected else 0,
         )
 
 

@@ -70,6 +70,13 @@ class JobOut(_Out):
     kind: Literal["add", "remove", "reindex"]
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     files: list[str] = Field(description="Names of the files it adds.")
+    stage: Literal["inspect", "read", "commit"] | None = Field(
+        default=None, description="What it does; pages are counted once its files were inspected."
+    )
+    documents_done: int = Field(
+        default=0, description="Files dealt with, also before an interruption."
+    )
+    documents_total: int = 0
     pages_done: int
     pages_total: int
     created: float = Field(description="Seconds since 1970, UTC; so are started and ended.")

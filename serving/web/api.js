@@ -1,5 +1,7 @@
 // The server's API: one place that knows keys, problems and pictures.
 
+import * as connection from "./connection.js";
+
 let key = sessionStorage.getItem("folioscope-key") ?? "";
 let collection = localStorage.getItem("folioscope-collection") ?? "";
 let onUnauthorised = () => {};
@@ -22,8 +24,15 @@ export class ApiError extends Error {
 
 const headers = () => (key ? { Authorization: `Bearer ${key}` } : {});
 
+/** No answer, or one by a proxy that got none: the server is away, and the page waits for it. */
+function unreachable(detail = "The server cannot be reached.") {
+  connection.lost();
+  return new ApiError({ detail, code: "unreachable" }, 0);
+}
+
 async function checked(response) {
   if (response.ok) return response;
+  if (response.status === 502 || response.status === 504) throw unreachable();
   if (response.status === 401) onUnauthorised();
   let problem;
   try { problem = await response.json(); } catch { problem = { detail: `The server answered ${response.status}.` }; }
@@ -36,7 +45,7 @@ async function send(path, options = {}) {
     response = await fetch(path, { ...options, headers: { ...headers(), ...options.headers } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError({ detail: "The server cannot be reached.", code: "unreachable" }, 0);
+    throw unreachable();
   }
   return checked(response);
 }
@@ -69,7 +78,11 @@ export async function* stream(path, body, signal) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let buffer = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    let value, done;
+    try { ({ value, done } = await reader.read()); } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw unreachable();
+    }
     if (done) return;
     buffer += value.replaceAll("\r\n", "\n");
     for (let end = buffer.indexOf("\n\n"); end >= 0; end = buffer.indexOf("\n\n")) {
@@ -95,7 +108,7 @@ export function upload(files, metadata, onProgress) {
     request.open("POST", "/v1/documents");
     for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
-    request.onerror = () => reject(new ApiError({ detail: "The upload was cut off." }, 0));
+    request.onerror = () => reject(unreachable("The upload was cut off."));
     request.onload = () => {
       let body = {};
       try { body = JSON.parse(request.responseText); } catch { /* not ours: the status says enough */ }

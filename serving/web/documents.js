@@ -1,131 +1,131 @@
-// The library: what is indexed, adding and removing, and how jobs go.
+// The library: what is indexed, finding and removing.
 
 import * as api from "./api.js";
+import * as connection from "./connection.js";
 import { bytes, called, flagBadges, h, plural, toast, $ } from "./dom.js";
+import * as jobs from "./jobs.js";
+import { dropZone } from "./upload.js";
 
-const POLL = 700;
-const MANY = 12; // documents, from which on one may look for a name in their list
-let timer = null;
-let writable = true;
-let changed = () => {};
-let seenFinished = new Set();
-
-export function whenChanged(callback) { changed = callback; }
+const MANY = 12;      // documents, from which on one may look for a name in their list
+const LISTED = 1000;
+const LOOK = 4000;    // between two looks for what has become searchable while a job goes on
+let library = null;   // the parts of the list that is shown
+let looked = 0;
 
 export async function open() {
-  const view = $("view-documents");
-  view.replaceChildren(
+  library = makeLibrary();
+  $("view-documents").replaceChildren(
     h("div", { id: "adding" }),
-    h("section", { id: "jobs", class: "jobs", "aria-label": "Jobs", "aria-live": "polite" }),
-    h("section", { id: "library", class: "library", "aria-label": "Documents in the index" }, h("p", { class: "status" }, "Loading…")),
+    h("section", { id: "jobs", class: "jobs", "aria-label": "Jobs" }),
+    library.element,
   );
-  await Promise.all([list(), poll()]);
+  await Promise.all([list(), jobs.watch()]);
 }
 
-export function stop() { clearTimeout(timer); timer = null; }
-
-/** A place to drop files on; used here and on the empty search page. */
-export function dropZone(compact = false) {
-  const input = h("input", { type: "file", multiple: true, class: "visually-hidden", onchange: () => send([...input.files]) });
-  const metadata = h("input", { placeholder: "year=2024, team=finance", spellcheck: "false" });
-  const bar = h("progress", { max: "1", value: "0", hidden: true, "aria-label": "Upload" });
-  const zone = h("div", { class: compact ? "drop compact" : "drop" },
-    h("p", { class: "drop-title" }, "Drop files here"),
-    h("p", { class: "drop-note" }, "PDF, Office files, pictures, scans and recordings. They stay on this server."),
-    h("p", {}, h("button", { type: "button", class: "primary", onclick: () => input.click() }, "Choose files"), input),
-    h("label", { class: "quiet" }, "Metadata for all of them ", metadata),
-    bar);
-  const over = (on) => (event) => { event.preventDefault(); zone.classList.toggle("over", on); };
-  zone.addEventListener("dragover", over(true));
-  zone.addEventListener("dragleave", over(false));
-  zone.addEventListener("drop", (event) => { over(false)(event); send([...event.dataTransfer.files]); });
-
-  async function send(files) {
-    if (!files.length) return;
-    let values;
-    try { values = parseMetadata(metadata.value); } catch (error) { toast(error.message); return; }
-    bar.hidden = false;
-    try {
-      const { job, refused } = await api.upload(files, values, (share) => { bar.value = share; });
-      refused.forEach((item) => toast(item.reason));
-      toast(`${plural(job.files.length, "file")} received; indexing begins.`, "good");
-      if (!document.getElementById("jobs")) location.hash = "#documents";
-      else poll();
-    } catch (error) {
-      toast(error.message);
-    } finally {
-      bar.hidden = true;
-      input.value = "";
-    }
-  }
-  return zone;
+export function close() {
+  library = null;
+  $("view-documents").replaceChildren();
 }
 
-function parseMetadata(text) {
-  const values = {};
-  for (const part of text.split(",").map((piece) => piece.trim()).filter(Boolean)) {
-    const at = part.indexOf("=");
-    if (at < 1) throw new Error(`“${part}” is not key=value`);
-    const value = part.slice(at + 1).trim();
-    values[part.slice(0, at).trim()] = /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value;
-  }
-  return values;
-}
-
-export async function list() {
-  const library = document.getElementById("library");
+/** Jobs go on or have ended: what they made searchable is listed too. */
+export async function refresh(ended) {
   if (!library) return;
-  try {
-    const [status, found] = await Promise.all([api.get("/v1/status"), api.get("/v1/documents", { limit: 1000 })]);
-    allowChanges(status.writable);
-    const described = found.documents.some((item) => Object.keys(item.metadata).length);
-    const columns = ["Document", "Pages", "Size", described && "Metadata", writable && ""].filter((name) => name !== false);
-    const rows = found.documents.map((item) => row(item, described));
-    const more = found.total > found.documents.length ? h("p", { class: "status" }, `The first ${found.documents.length} of ${found.total.toLocaleString()}.`) : null;
-    library.replaceChildren(
-      h("header", { class: "library-head" },
-        h("h2", {}, `${plural(found.total, "document")}, ${plural(status.pages, "page")}`),
-        rows.length > MANY ? finder(found.documents, rows) : null),
-      found.total
-        ? h("div", { class: "table-wrap" }, h("table", {},
-          h("thead", {}, h("tr", {}, ...columns.map((name) => h("th", { scope: "col" }, name)))),
-          h("tbody", {}, ...rows)))
-        : h("p", { class: "status" }, "Nothing is indexed yet."),
-      more ?? "",
-      skipped(status.skipped),
-    );
-  } catch (error) {
-    if (error.status !== 401) library.replaceChildren(h("p", { class: "status" }, error.message));
+  if (ended.length || Date.now() - looked > LOOK) await list();
+  if (ended.some((job) => job.kind === "remove" && job.state !== "done")) {
+    library?.body.querySelectorAll("button:disabled").forEach((button) => { button.disabled = false; });
   }
+}
+
+connection.whenBack(list);
+
+function makeLibrary() {
+  const box = h("input", {
+    type: "search", placeholder: "Find in this list", "aria-label": "Find in this list", hidden: true, oninput: () => find(),
+  });
+  const title = h("h2", {});
+  const head = h("tr", {});
+  const body = h("tbody", {});
+  const table = h("div", { class: "table-wrap", hidden: true }, h("table", {}, h("thead", {}, head), body));
+  const note = h("p", { class: "status" }, "Loading…");
+  const more = h("div", {});
+  const element = h("section", { id: "library", class: "library", "aria-label": "Documents in the index" },
+    h("header", { class: "library-head" }, title, box), table, note, more);
+  return { element, box, title, head, body, table, note, more, shape: "", generation: null, rows: new Map() };
+}
+
+async function list() {
+  const mine = library;
+  if (!mine) return;
+  looked = Date.now();
+  let status, found;
+  try {
+    status = await api.get("/v1/status");
+    if (status.generation === mine.generation) return;
+    found = await api.get("/v1/documents", { limit: LISTED });
+  } catch (error) {
+    // What is listed stays: a server that is away for a moment is no reason to lose it.
+    if (mine.generation === null && error.status !== 401) mine.note.textContent = error.message;
+    return;
+  }
+  if (mine !== library) return;
+  mine.generation = status.generation;
+  fill(mine, status, found);
+}
+
+function fill({ title, head, body, table, note, more, box, ...kept }, status, found) {
+  allowChanges(status.writable);
+  const described = found.documents.some((item) => Object.keys(item.metadata).length);
+  const columns = ["Document", "Pages", "Size", described && "Metadata", status.writable && ""].filter((name) => name !== false);
+  head.replaceChildren(...columns.map((name) => h("th", { scope: "col" }, name)));
+  title.textContent = `${plural(found.total, "document")}, ${plural(status.pages, "page")}`;
+  const there = new Set(found.documents.map((item) => item.id));
+  for (const id of kept.rows.keys()) if (!there.has(id)) kept.rows.delete(id);
+  const rows = found.documents.map((item) => {
+    const content = JSON.stringify([item, described, status.writable]);
+    const known = kept.rows.get(item.id);
+    const made = known?.content === content ? known : { content, element: row(item, described, status.writable), words: words(item) };
+    kept.rows.set(item.id, made);
+    return made.element;
+  });
+  put(body, rows);
+  table.hidden = !found.total;
+  box.hidden = rows.length <= MANY;
+  note.textContent = !found.total ? "Nothing is indexed yet."
+    : found.total > rows.length ? `The first ${rows.length.toLocaleString()} of ${found.total.toLocaleString()}.` : "";
+  more.replaceChildren(skipped(status.skipped));
+  find();
+}
+
+/** Make `wanted` the children; those that stay are not moved, so that the focus stays in them. */
+function put(parent, wanted) {
+  const stay = new Set(wanted);
+  for (const child of [...parent.children]) if (!stay.has(child)) child.remove();
+  wanted.forEach((child, i) => { if (parent.children[i] !== child) parent.insertBefore(child, parent.children[i] ?? null); });
 }
 
 /** Adding and removing is offered where this key and this server allow it. */
 function allowChanges(allowed) {
-  writable = allowed;
   const place = document.getElementById("adding");
-  if (!place) return;
-  place.hidden = !writable;
-  if (writable && !place.children.length) place.append(dropZone());
+  place.hidden = !allowed;
+  if (allowed && !place.children.length) place.append(dropZone());
 }
+
+const words = (item) => `${item.name} ${item.title} ${Object.entries(item.metadata).flat().join(" ")}`.toLowerCase();
 
 /** Shows the rows whose document has these letters in its name, title or metadata. */
-function finder(documents, rows) {
-  const words = documents.map((item) => `${item.name} ${item.title} ${Object.entries(item.metadata).flat().join(" ")}`.toLowerCase());
-  const box = h("input", {
-    type: "search", placeholder: "Find in this list", "aria-label": "Find in this list",
-    oninput: () => rows.forEach((item, i) => { item.hidden = !words[i].includes(box.value.trim().toLowerCase()); }),
-  });
-  return box;
+function find() {
+  const wanted = library.box.value.trim().toLowerCase();
+  for (const { element, words: held } of library.rows.values()) element.hidden = !library.box.hidden && !held.includes(wanted);
 }
 
-function row(document_, described) {
+function row(document_, described, writable) {
   const metadata = Object.entries(document_.metadata).map(([name, value]) => h("span", { class: "tag" }, `${name}: ${value}`));
   const remove = h("button", {
     type: "button", class: "link danger", "aria-label": `Delete ${document_.name}`,
     onclick: async () => {
       if (!confirm(`Delete “${document_.name}” from the index?`)) return;
       remove.disabled = true;
-      try { await api.remove(`/v1/documents/${document_.id}`); poll(); } catch (error) { toast(error.message); remove.disabled = false; }
+      try { await api.remove(`/v1/documents/${document_.id}`); jobs.watch(); } catch (error) { toast(error.message); remove.disabled = false; }
     },
   }, "Delete");
   return h("tr", {},
@@ -144,57 +144,4 @@ function skipped(items) {
   return h("details", { class: "skipped" },
     h("summary", {}, `${plural(items.length, "file")} could not be used`),
     h("ul", {}, ...items.map((item) => h("li", {}, h("strong", {}, item.name), ` ${item.reason}`))));
-}
-
-const STATES = { queued: "waiting", running: "indexing", done: "done", failed: "failed", cancelled: "cancelled" };
-
-async function poll() {
-  stop();
-  const place = document.getElementById("jobs");
-  if (!place) return;
-  let jobs;
-  try { jobs = await api.get("/v1/jobs"); } catch { return; }
-  const active = jobs.filter((job) => job.state === "queued" || job.state === "running");
-  const recent = jobs.filter((job) => !active.includes(job) && Date.now() / 1000 - (job.ended ?? 0) < 600).slice(0, 5);
-  const finished = recent.filter((job) => !seenFinished.has(job.id));
-  place.replaceChildren(...[...active, ...recent].map(jobRow));
-  badge(active.length);
-  if (finished.length) {
-    finished.forEach((job) => seenFinished.add(job.id));
-    await list();
-    changed();
-  }
-  if (active.length) timer = setTimeout(poll, POLL);
-}
-
-function jobRow(job) {
-  const what = job.kind === "remove" ? "Removing a document"
-    : job.files.length === 1 ? job.files[0] : plural(job.files.length, "file");
-  const busy = job.state === "running" || job.state === "queued";
-  const bar = busy && h("progress", job.pages_total ? { max: job.pages_total, value: job.pages_done, "aria-label": what } : { "aria-label": what });
-  const said = job.state === "running" && job.pages_total ? `${job.pages_done} of ${plural(job.pages_total, "page")}`
-    : job.state === "done" ? summary(job) : job.result?.reason ?? STATES[job.state];
-  const cancel = writable && busy && job.kind !== "remove" && h("button", {
-    type: "button", class: "link",
-    onclick: async () => { try { await api.act(`/v1/jobs/${job.id}/cancel`); poll(); } catch (error) { toast(error.message); } },
-  }, "Cancel");
-  const wrong = (job.result?.skipped ?? []).map((item) => h("li", {}, h("strong", {}, item.name), ` ${item.reason}`));
-  return h("div", { class: `job ${job.state}` },
-    h("span", { class: "what" }, what), h("span", { class: "said" }, said), bar || null, cancel || null,
-    wrong.length ? h("ul", { class: "wrong" }, ...wrong) : null);
-}
-
-function summary(job) {
-  const { documents_added: added = 0, pages_added: pages = 0, pages_removed: removed = 0, unchanged = 0 } = job.result ?? {};
-  const parts = [];
-  if (added) parts.push(`${plural(added, "document")}, ${plural(pages, "page")} added`);
-  if (unchanged) parts.push(`${unchanged} there already`);
-  if (removed && !added) parts.push(`${plural(removed, "page")} removed`);
-  return parts.join("; ") || "done";
-}
-
-function badge(count) {
-  const place = $("jobs-badge");
-  place.hidden = !count;
-  place.textContent = String(count);
 }

@@ -1,10 +1,13 @@
 // Views, keyboard, key and theme.
 
 import * as api from "./api.js";
+import * as connection from "./connection.js";
 import * as documents from "./documents.js";
 import { called, h, icon, plural, toast, $ } from "./dom.js";
+import * as jobs from "./jobs.js";
 import * as review from "./review.js";
 import * as search from "./search.js";
+import { dropZone } from "./upload.js";
 import * as viewer from "./viewer.js";
 
 const VIEWS = { search: null, documents, review };
@@ -18,7 +21,7 @@ async function show() {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  documents.stop();
+  documents.close();
   if (VIEWS[name]) await VIEWS[name].open();
   else { await welcome(); $("question").focus({ preventScroll: true }); }
 }
@@ -30,7 +33,7 @@ async function welcome() {
   try {
     found = await api.get("/v1/documents", { limit: 200 });
   } catch (error) {
-    if (error.status !== 401 && error.code !== "index-not-ready") toast(error.message);
+    if (error.status !== 401 && !["index-not-ready", "unreachable"].includes(error.code)) toast(error.message);
     return;
   }
   const chosen = $("doc").value;
@@ -46,7 +49,7 @@ async function welcome() {
       h("p", {}, `${plural(found.total, "document")} with ${plural(pages, "page")}${found.total > 200 ? " and more" : ""} can be searched, among them:`),
       h("ul", { class: "examples" }, ...examples));
   } else {
-    place.replaceChildren(h("h2", {}, "Nothing is indexed yet"), documents.dropZone(true));
+    place.replaceChildren(h("h2", {}, "Nothing is indexed yet"), dropZone(true));
   }
 }
 
@@ -100,7 +103,15 @@ $("collection").addEventListener("change", () => { api.state.collection = $("col
 document.addEventListener("keydown", keyboard);
 window.addEventListener("hashchange", show);
 api.state.unauthorised = askForKey;
-documents.whenChanged(() => {});
+jobs.whenChanged(async (ended) => {
+  await documents.refresh(ended);
+  if (ended.length && view() === "search") await welcome();
+});
+connection.whenBack(async () => {
+  await collections();
+  await review.badge();
+  if (view() === "search") await welcome();
+});
 $("theme").append(icon("theme"));
 $("key").append(icon("key"));
 theme();
@@ -110,5 +121,6 @@ async function begin() {
   await collections();
   await review.badge();
   await show();
+  if (view() !== "documents") await jobs.watch();
 }
 begin();

@@ -1,6 +1,7 @@
 // A page's picture with numbered regions over it and, if wanted, the heatmap.
 
 import { picture } from "./api.js";
+import * as connection from "./connection.js";
 import { h, svg } from "./dom.js";
 
 /** Where a hit is in its document: "page 4", or "0:12–0:31" in a recording. */
@@ -17,10 +18,15 @@ export function pageFigure(hit, { width, heat = false, question = "", regions = 
   figure.style.aspectRatio = `${w} / ${height}`;
   const image = h("img", { alt: "", draggable: "false" });
   figure.append(image);
-  picture(`/v1/pages/${hit.page_id}/image`, { width }).then(
+  const load = () => picture(`/v1/pages/${hit.page_id}/image`, { width }).then(
     (url) => { image.src = url; image.onload = () => figure.classList.remove("loading"); },
-    (error) => { figure.classList.replace("loading", "broken"); figure.append(h("p", {}, error.message)); },
+    (error) => {
+      if (error.code === "unreachable") { connection.lost().then(() => figure.isConnected && load()); return; }
+      figure.classList.replace("loading", "broken");
+      figure.append(h("p", {}, error.message));
+    },
   );
+  load();
   if (heat && question) {
     const overlay = h("img", { class: "heat", alt: "" });
     picture(`/v1/pages/${hit.page_id}/heatmap`, { question }).then((url) => { overlay.src = url; }, () => overlay.remove());

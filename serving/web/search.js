@@ -2,6 +2,7 @@
 
 import * as answers from "./answers.js";
 import * as api from "./api.js";
+import * as connection from "./connection.js";
 import { called, flagBadges, h, plural, toast, $ } from "./dom.js";
 import { pageFigure, pageName } from "./page.js";
 import * as review from "./review.js";
@@ -10,6 +11,7 @@ import * as viewer from "./viewer.js";
 let running = null;
 let hits = [];
 let question = "";
+let cutOff = false; // by a server that went away: asked again when it is back
 
 export function start() {
   const form = $("ask-form");
@@ -29,6 +31,8 @@ export function start() {
   });
 }
 
+connection.whenBack(() => { if (cutOff && $("question").value.trim() === question) search(); });
+
 function grow() {
   const box = $("question");
   box.style.height = "auto";
@@ -42,6 +46,7 @@ export function idle() { return running === null; }
 export function clear() {
   running?.abort();
   running = null;
+  cutOff = false;
   hits = [];
   viewer.close();
   answers.clear();
@@ -57,6 +62,7 @@ async function search() {
   if (!question) { $("question").focus(); return; }
   running?.abort();
   const mine = running = new AbortController();
+  cutOff = false;
   viewer.close();
   answers.clear();
   hits = [];
@@ -78,6 +84,11 @@ async function search() {
   } catch (error) {
     if (error.name === "AbortError" || mine !== running) return;
     answers.clear();
+    if (error.code === "unreachable") {
+      cutOff = true;
+      if (!hits.length) { $("hits").replaceChildren(); $("status").textContent = "This is asked again when the server is back."; }
+      return;
+    }
     if (!hits.length) { $("hits").replaceChildren(); $("status").textContent = ""; }
     if (error.status !== 401) toast(error.message);
   }

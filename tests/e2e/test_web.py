@@ -7,22 +7,17 @@ Screenshots are left in ``test-artefacts/`` for whoever wants to look.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from eval.serving_process import ServedIndex
 from serving.client import Client
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -48,7 +43,7 @@ def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
         pytest.skip("no Chromium on the path: apt-get install chromium")
-    expect.set_options(timeout=30_000)  # of a busy machine; a quiet one needs none of it
+    expect.set_options(timeout=90_000)  # of a busy machine; a quiet one needs none of it
     with sync_playwright() as playwright:
         # Root may not use Chromium's own sandbox; the pages are ours.
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
@@ -57,37 +52,25 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedIndex]:
     """A server that begins with an empty index, and whose gate holds borderline pages."""
     folder = tmp_path_factory.mktemp("web")
     (folder / "policy.json").write_text(json.dumps(_POLICY))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "folioscope", "serve", "-i", str(folder / "index")]
-    command += ["--safety", str(folder / "policy.json")]
-    environment = {**os.environ, "FOLIOSCOPE_REQUESTS_PER_MINUTE": "100000"}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port)], stderr=log, env=environment, stdout=log
-        )
-    address = f"http://127.0.0.1:{port}"
+    safety = ["--safety", str(folder / "policy.json")]
+    running = ServedIndex(folder / "index", log=folder / "log", options=safety)
     try:
-        deadline = time.monotonic() + 150
-        while True:
-            try:
-                with urlopen(f"{address}/readyz"):
-                    break
-            except URLError:
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        yield address
-        process.terminate()
+        running.start()
+        yield running
         # uvicorn stops in order, then ends by the signal that it was sent.
-        assert process.wait(timeout=40) in (0, -signal.SIGTERM), (folder / "log").read_text()
+        assert running.stop() in (0, -signal.SIGTERM), (folder / "log").read_text()
     finally:
-        process.kill()
+        running.kill()
+
+
+@pytest.fixture
+def url(server: ServedIndex) -> str:
+    """Where it is."""
+    return server.url
 
 
 @pytest.fixture
@@ -143,9 +126,7 @@ def test_the_whole_path(
     page.locator("#view-documents input[type=file]").set_input_files(
         [sample_documents / name for name in names]
     )
-    expect(page.get_by_text(re.compile(r"2 documents, 12 pages added"))).to_be_visible(
-        timeout=60_000
-    )
+    expect(page.locator(".job.done")).to_contain_text("2 documents, 12 pages added")
     expect(page.get_by_role("heading", name="2 documents, 12 pages")).to_be_visible()
     page.screenshot(path=artefacts / "documents.png")
 
@@ -176,7 +157,7 @@ def test_the_whole_path(
     page.get_by_role("link", name="Documents").click()
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete receipt-pilcrow-coffee.jpg").click()
-    expect(page.get_by_role("heading", name="1 document, 11 pages")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="1 document, 11 pages")).to_be_visible()
     assert complaints == []
     page.close()
 
@@ -216,7 +197,8 @@ def test_what_a_document_says_is_never_markup(browser: Browser, url: str, tmp_pa
     alerts: list[str] = []
     page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
     page.locator("#view-documents input[type=file]").set_input_files(tmp_path / "attack.pdf")
-    expect(page.get_by_text("1 document, 1 page added")).to_be_visible(timeout=60_000)
+    done = page.locator(".job.done", has_text="attack.pdf")
+    expect(done).to_contain_text("1 document, 1 page added")
     page.get_by_role("link", name="Search").click()
     page.get_by_label("Your question").fill("zebra")
     page.keyboard.press("Enter")
@@ -329,3 +311,44 @@ def test_a_recording_plays_where_the_hit_is(
         assert shown.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert complaints == []
         shown.close()
+
+
+def test_the_page_outlives_the_server(
+    browser: Browser,
+    server: ServedIndex,
+    filled: str,
+    sample_documents: Path,
+    artefacts: Path,
+) -> None:
+    names = ("invoice-ff-2025-0318.pdf", "counting-swifts-paper.pdf", "kestrel-3-manual.pdf")
+    page, complaints = _open(browser, f"{filled}/#documents", **_WIDE)
+    held = page.get_by_role("button", name="Delete tarnfield-annual-report-2024.pdf")
+    expect(held).to_be_visible()
+    page.evaluate("window.opened = 'once'")
+    page.locator("#view-documents input[type=file]").set_input_files(
+        [sample_documents / name for name in names]
+    )
+    # The process that indexes has begun, and still has to load what it reads with.
+    expect(page.locator(".job.running")).to_be_visible()
+    server.kill()
+    killed = time.time()
+    expect(page.locator("#connection")).to_contain_text("cannot be reached")
+    expect(held).to_be_visible()
+    expect(page.locator(".job.running")).to_be_visible()
+    page.screenshot(path=artefacts / "away.png")
+
+    server.start()
+    expect(page.locator("#connection")).to_be_empty()
+    done = page.locator(".job.done", has_text=f"{len(names)} files")
+    expect(done).to_be_visible()
+    for name in names:
+        expect(page.get_by_role("button", name=f"Delete {name}")).to_have_count(1)
+    expect(held).to_have_count(1)
+    [job] = [
+        job for job in page.request.get(f"{filled}/v1/jobs").json() if set(names) <= {*job["files"]}
+    ]
+    assert job["started"] > killed, "it was done before the server was killed"
+    assert page.evaluate("window.opened") == "once", "the page was loaded anew"
+    # The browser itself complains of each look for a server that is away.
+    assert [said for said in complaints if "net::ERR_" not in said] == []
+    page.close()

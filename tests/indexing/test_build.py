@@ -218,6 +218,8 @@ def test_progress_counts_up_through_the_stages(index: Index, books: Path) -> Non
     assert [Path(step.source).name for step in steps[3:6]] == ["bees.pdf", "bees.pdf", "owls.pdf"]
     assert steps[-1].documents_done == steps[-1].documents_total == 2
     assert all(a.seconds <= b.seconds for a, b in itertools.pairwise(steps))
+    index.add([books], progress=steps.append)
+    assert (steps[-1].pages_held, steps[-1].pages_total) == (3, 0)
 
 
 class _Fragile(TopicEncoder):
