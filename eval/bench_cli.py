@@ -421,8 +421,11 @@ def peers(
     seconds: Annotated[float, typer.Option(min=1, help="Most seconds of one process.")] = 600,
     memory: Annotated[float, typer.Option(min=0.1, help="Most GB of one process.")] = 8,
     folder: Annotated[
-        Path | None, typer.Option(help="Where vectors and indexes are kept meanwhile.")
+        Path | None, typer.Option(help="Where vectors and indexes lie meanwhile.")
     ] = None,
+    keep: Annotated[
+        bool, typer.Option(help="Leave them in --folder, and use what is there already.")
+    ] = False,
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -448,6 +451,7 @@ def peers(
         index=index,
         asked=asked,
         folder=folder,
+        keep=keep,
     )
     with notes.status("beginning") as status:
         found, abilities = measure_peers(_sizes(pages or ["1000"]), settings, status.update)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from eval.peers.engines import ENGINES
 from eval.peers.environments import interpreter
 from eval.peers.export import export_index, export_synthetic
 from eval.peers.processes import Limits, Outcome, Stage
-from eval.peers.workload import Workload
+from eval.peers.workload import ABOUT, Workload
 from eval.synthetic.build import CollectionSpec
 from eval.synthetic.statistics import Statistics
 from retrieval.errors import InputError
@@ -34,7 +35,8 @@ Tell = Callable[[str], None]
 class PeerSettings:
     """``limits`` hold for building and for measuring at one number of cores; ``setting_s`` is
     when a point of the curve is done with fewer questions. ``index`` and ``asked`` (questions)
-    take the place of made-up pages."""
+    take the place of made-up pages. ``folder`` is where vectors and indexes lie meanwhile; with
+    ``keep`` they stay there, and what a run before this one made is used again."""
 
     engines: tuple[str, ...] = tuple(ENGINES)
     questions: int = 100
@@ -46,6 +48,7 @@ class PeerSettings:
     index: Path | None = None
     asked: Path | None = None
     folder: Path | None = None
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,16 @@ def measure_peers(
     """The curves, and what each engine can do (None without ``settings.checks``).
 
     Engines without an environment are named in the facts. Raises ``InputError`` if an engine
-    is unknown, or only Folioscope is left of several.
+    is unknown, only Folioscope is left of several, or nothing says where to keep what is built.
     """
     engines, absent = _present(settings.engines)
+    if settings.keep and settings.folder is None:
+        raise InputError("--keep needs --folder: where vectors and indexes stay")
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="folioscope-peers-", dir=settings.folder))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stage = Stage(folder / "stage")
+        scratch = Path(tempfile.mkdtemp(prefix="folioscope-peers-", dir=settings.folder))
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        stage = Stage(scratch / "stage")
+        folder = settings.folder if settings.keep and settings.folder is not None else scratch
         measured: list[Measured] = []
         sources = []
         abilities = None
@@ -89,7 +95,7 @@ def measure_peers(
                 tell(f"{engine}, {workload.about['pages']:,} pages")
                 measured.append(_measure(stage, folder, engine, workload, settings))
             if settings.checks and abilities is None:
-                abilities = check_capabilities(stage, folder, engines, workload, tell)
+                abilities = check_capabilities(stage, scratch, engines, workload, tell)
     facts = {
         "questions": settings.questions,
         "workload": ", ".join(dict.fromkeys(sources)),
@@ -127,16 +133,22 @@ def _present(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
 def _workloads(
     folder: Path, sizes: Sequence[int], settings: PeerSettings, tell: Tell
 ) -> Iterator[Workload]:
-    """One after another, so that only one is on disk."""
-    place = folder / "workload"
+    """One after another, so that only one is on disk unless they are kept."""
     if settings.index is not None:
         if settings.asked is None:
             raise InputError("--index needs --asked: the questions to its pages")
         tell("reading the index")
-        yield export_index(place, settings.index, settings.asked, settings.questions)
+        place = folder / f"workload-{settings.index.name}-{settings.questions}"
+        if not _kept(place, settings):
+            export_index(place, settings.index, settings.asked, settings.questions)
+        yield Workload.open(place)
         return
-    dim = Statistics.read().dim
+    dim, spec = Statistics.read().dim, settings.spec
     for pages in sorted(set(sizes)):
+        place = folder / f"workload-{pages}x{spec.patches:g}-{spec.seed}-{settings.questions}"
+        if _kept(place, settings):
+            yield Workload.open(place)
+            continue
         needed = pages * settings.spec.patches * _BYTES * dim
         free = shutil.disk_usage(folder).free
         if needed > free:
@@ -145,18 +157,31 @@ def _workloads(
                 f"{free / 1e9:.0f} GB are free; ask for fewer or name another --folder"
             )
         tell(f"making {pages:,} pages")
-        yield export_synthetic(place, pages, settings.questions, settings.spec)
-        shutil.rmtree(place)
+        yield export_synthetic(place, pages, settings.questions, spec)
+        if not settings.keep:
+            shutil.rmtree(place)
+
+
+def _kept(workload: Path, settings: PeerSettings) -> bool:
+    """Whether a run before this one wrote it to its end: what it is about is written last."""
+    return settings.keep and (workload / ABOUT).exists()
 
 
 def _measure(
     stage: Stage, folder: Path, engine: str, workload: Workload, settings: PeerSettings
 ) -> Measured:
-    index = folder / "index"
-    shutil.rmtree(index, ignore_errors=True)
-    index.mkdir()
+    index = folder / f"{workload.folder.name}-{engine}"
     common: dict[str, Any] = {"workload": workload.folder, "folder": index}
-    build = stage.run(engine, "build", settings.limits, **common)
+    note = index.with_name(f"{index.name}.json")
+    if settings.keep and note.exists():
+        kept = json.loads(note.read_text("utf-8"))
+        build = Outcome(**kept | {"findings": tuple(kept["findings"])})
+    else:
+        shutil.rmtree(index, ignore_errors=True)
+        index.mkdir()
+        build = stage.run(engine, "build", settings.limits, **common)
+        if settings.keep and not build.ended:
+            note.write_text(json.dumps(asdict(build)), "utf-8")
     disk = sum(p.stat().st_size for p in index.rglob("*") if p.is_file()) / 1e6
     runs = {}
     if not build.ended:
@@ -169,7 +194,8 @@ def _measure(
                 setting_s=settings.setting_s,
                 **common,
             )
-    shutil.rmtree(index, ignore_errors=True)
+    if not settings.keep or build.ended:
+        shutil.rmtree(index, ignore_errors=True)
     return Measured(engine, int(workload.about["pages"]), build, disk, runs)
 
 
