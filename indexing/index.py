@@ -429,11 +429,11 @@ class Index:
 
     def page(self, page_id: int) -> PageRecord:
         """A page's words, boxes, label and flags. Raises ``InputError`` if it is not here."""
-        store = self._open_searcher().store
-        offsets = store.pages.offsets_of(np.array([page_id], np.int64))
+        searcher = self._open_searcher()
+        offsets = searcher.store.pages.offsets_of(np.array([page_id], np.int64))
         if offsets[0] < 0:
             raise InputError(f"page {page_id} is not in the index {self.path}")
-        return store.fetch_boxes_and_words(offsets)[0]
+        return searcher.records.fetch(offsets)[0]
 
     def page_id(self, doc_id: int, number: int) -> int | None:
         """The id of a document's page ``number`` (from 0), or None."""

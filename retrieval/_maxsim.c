@@ -40,17 +40,19 @@ typedef struct {
     float (*dot)(const float *, const float *, Py_ssize_t);
     void (*half)(const uint16_t *, float *, Py_ssize_t);
     void (*bytes)(const uint8_t *, int, float *, Py_ssize_t);
+    float (*dot_signs)(const float *, const uint8_t *, Py_ssize_t);
+    void (*spread)(const uint8_t *, uint8_t *, Py_ssize_t);
 } Level;
 
 static const Level LEVELS[] = {
 #if defined(__x86_64__)
     {"avx512vnni", float8_avx512, float16_avx512, byte8_avx512, byte16_avx512, 127, dot_avx2,
-     widen_half_avx2, widen_bytes_avx2},
+     widen_half_avx2, widen_bytes_avx2, dot_signs_avx512, spread_avx2},
     {"avx2", float8_avx2, NULL, byte8_avx2, NULL, 64, dot_avx2, widen_half_avx2,
-     widen_bytes_avx2},
+     widen_bytes_avx2, dot_signs_avx2, spread_avx2},
 #endif
     {"portable", float8_plain, NULL, NULL, NULL, 0, dot_plain, widen_half_plain,
-     widen_bytes_plain},
+     widen_bytes_plain, NULL, NULL},
 };
 #define N_LEVELS ((int)(sizeof LEVELS / sizeof *LEVELS))
 
@@ -125,11 +127,12 @@ static void place_floats(const Job *job, Py_ssize_t row, float *out) {
 static void place_bytes(const Job *job, Py_ssize_t row, uint8_t *out) {
     const uint8_t *codes = job->codes + row * job->row_bytes;
     const uint8_t flip = job->kind == KIND_INT8 || job->kind == KIND_SCALED ? 0x80 : 0;
+    if (job->kind == KIND_BITS) {
+        job->level->spread(codes, out, job->row_bytes);
+        return;
+    }
     for (Py_ssize_t p = 0; p < job->byte_pieces; p++, out += ROWS * PIECE) {
-        if (job->kind == KIND_BITS) {
-            memcpy(out, &SPREAD[codes[2 * p]], 8);
-            if (2 * p + 1 < job->row_bytes) memcpy(out + 8, &SPREAD[codes[2 * p + 1]], 8);
-        } else if (PIECE * (p + 1) <= job->dim) {
+        if (PIECE * (p + 1) <= job->dim) {
             u16 piece;
             memcpy(&piece, codes + PIECE * p, PIECE);
             piece ^= flip;
@@ -234,7 +237,10 @@ static void score_pages(const Job *job, const int64_t *starts, Py_ssize_t pages,
             for (Py_ssize_t b = from + 1; b < from + within; b++)
                 if (best[b * job->lanes + t] > best[top]) top = b * job->lanes + t;
             float similarity = best[top];
-            if (job->as_bytes) {
+            if (job->as_bytes && job->kind == KIND_BITS) {
+                similarity = job->level->dot_signs(job->query + t * job->dim,
+                                                   job->codes + arg[top] * job->row_bytes, job->dim);
+            } else if (job->as_bytes) {
                 read_floats(job, arg[top], job->one);
                 similarity = job->level->dot(job->query + t * job->dim, job->one, job->dim);
             }

@@ -143,6 +143,51 @@ AVX2 static void widen_bytes_avx2(const uint8_t *codes, int is_signed, float *ou
     widen_bytes(codes + j, is_signed, out + j, dim - j);
 }
 
+/* The product of a token and a patch of signs: bit j of `bits`, lowest first, is 1 for plus. */
+AVX2 static float dot_signs_avx2(const float *query, const uint8_t *bits, Py_ssize_t dim) {
+    const __m256i each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256 minus = _mm256_set1_ps(-0.0f);
+    __m256 sum = _mm256_setzero_ps();
+    Py_ssize_t j = 0;
+    for (; j + 8 <= dim; j += 8) {
+        const __m256i here = _mm256_and_si256(_mm256_set1_epi32(bits[j / 8]), each);
+        const __m256 set = _mm256_castsi256_ps(_mm256_cmpeq_epi32(here, each));
+        const __m256 sign = _mm256_andnot_ps(set, minus);
+        sum = _mm256_add_ps(sum, _mm256_xor_ps(_mm256_loadu_ps(query + j), sign));
+    }
+    float eight[8], total = 0;
+    _mm256_storeu_ps(eight, sum);
+    for (int lane = 0; lane < 8; lane++) total += eight[lane];
+    for (; j < dim; j++) total += bits[j / 8] >> (j % 8) & 1 ? query[j] : -query[j];
+    return total;
+}
+
+AVX512 static float dot_signs_avx512(const float *query, const uint8_t *bits, Py_ssize_t dim) {
+    __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
+    Py_ssize_t j = 0;
+    for (; j + 32 <= dim; j += 32) {
+        uint32_t set;
+        memcpy(&set, bits + j / 8, sizeof set);
+        const __m512 first = _mm512_loadu_ps(query + j), second = _mm512_loadu_ps(query + j + 16);
+        even = _mm512_mask_add_ps(_mm512_sub_ps(even, first), (__mmask16)set, even, first);
+        odd = _mm512_mask_add_ps(_mm512_sub_ps(odd, second), (__mmask16)(set >> 16), odd, second);
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(even, odd)) +
+           dot_signs_avx2(query + j, bits + j / 8, dim - j);
+}
+
+/* Bits as bytes of 0 or 1, 16 of them a piece; see place_bytes for where they go. */
+AVX2 static void spread_avx2(const uint8_t *bits, uint8_t *out, Py_ssize_t bytes) {
+    const __m128i each = _mm_set1_epi64x((int64_t)0x8040201008040201ull);
+    const __m128i whose = _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    for (Py_ssize_t at = 0; at < bytes; at += 2, out += ROWS * PIECE) {
+        const int16_t two = (int16_t)(at + 1 < bytes ? bits[at] | bits[at + 1] << 8 : bits[at]);
+        const __m128i all = _mm_shuffle_epi8(_mm_set1_epi16(two), whose);
+        const __m128i set = _mm_min_epu8(_mm_and_si128(all, each), _mm_set1_epi8(1));
+        _mm_storeu_si128((__m128i *)out, set);
+    }
+}
+
 static inline int32_t four(const uint8_t *at) {
     int32_t all;
     memcpy(&all, at, sizeof all);

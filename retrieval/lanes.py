@@ -59,6 +59,7 @@ class EncoderLane:
         passage: int,
         stride: int,
         scorer: Scorer,
+        cache_mb: float,
         resident_mb: float,
     ) -> EncoderLane:
         """``name`` is empty for the first encoder; ``scorer`` is that of all lanes."""
@@ -68,7 +69,7 @@ class EncoderLane:
         called = LANE + name if name else LATE
         if scorer.is_gpu:
             coarse.use_gpu()
-        patches = PatchReader(store, resident_mb)
+        patches = PatchReader(store, cache_mb, resident_mb)
         return EncoderLane(
             called,
             encoder,

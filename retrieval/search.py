@@ -32,7 +32,7 @@ from retrieval.manifest import LaneRecord, Manifest
 from retrieval.maxsim import similarities
 from retrieval.ranking import RankingWeights, order, weights_as_dict
 from retrieval.regions import find_regions
-from retrieval.resident import pick
+from retrieval.resident import RecordReader, pick
 from retrieval.store import LaneStore, PageRecord, RaggedPatches, Store
 from retrieval.store_filter import select
 from retrieval.store_lanes import LanePlaces
@@ -64,6 +64,7 @@ class SearchSettings:
     passage_stride: int = 32
     regions: int = 5
     device: str = "auto"
+    cache_mb: float = 256.0
     resident_mb: float = 0.0
     weights: RankingWeights = field(default_factory=RankingWeights)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
@@ -128,12 +129,16 @@ class Searcher:
         self.settings = settings or SearchSettings()
         self._waiting = ThreadPoolExecutor(_MOST_WAITING, thread_name_prefix="bm25")
         passage = (self.settings.passage, self.settings.passage_stride)
-        where = (choose_scorer(self.settings.device), self.settings.resident_mb)
-        self._lanes = [EncoderLane.open("", encoder, coarse, store, *passage, *where)]
+        memory = (self.settings.cache_mb, self.settings.resident_mb)
+        scorer = choose_scorer(self.settings.device)
+        self.records = RecordReader(store, self.settings.cache_mb / 4)
+        self._lanes = [EncoderLane.open("", encoder, coarse, store, *passage, scorer, *memory)]
         for name, lane in store.lanes.items():
             other, its_coarse = others[name]
             _check_encoder(store, f" in lane '{name}'", lane.record, other)
-            self._lanes.append(EncoderLane.open(name, other, its_coarse, lane, *passage, *where))
+            self._lanes.append(
+                EncoderLane.open(name, other, its_coarse, lane, *passage, scorer, *memory)
+            )
 
     def search(
         self,
@@ -203,8 +208,8 @@ class Searcher:
                 raise InputError(f"page {page_id} is not in the index {self.store.root}")
         if not len(offsets):
             return []
-        records = self.store.fetch_boxes_and_words(offsets)
-        patches = self.store.fetch_patches(offsets)
+        records = self.records.fetch(offsets)
+        patches = self._lanes[0].patches.fetch(offsets)
         found = [self._evidence(self.asked(q), offsets, records, patches) for q in questions]
         return [(record, list(of)) for record, *of in zip(records, *found, strict=True)]
 
@@ -341,7 +346,7 @@ class Searcher:
         self, asked: Sequence[Asked], ranked: _Ranked, k: int, clock: _Clock
     ) -> tuple[Hit, ...]:
         offsets = ranked.offsets[:k]
-        records = self.store.fetch_boxes_and_words(offsets)
+        records = self.records.fetch(offsets)
         if not self.settings.regions:
             clock.lap("fetch")
             return tuple(self._hit(i, ranked, record, ()) for i, record in enumerate(records))
@@ -372,20 +377,21 @@ class Searcher:
         A scan without words has none of an encoder that reads words.
         """
         if patches is None:
-            patches = self.store.fetch_patches(offsets)
+            patches = self._lanes[0].patches.fetch(offsets)
         for i, record in enumerate(records):
             one = next((o for o in asked if o.lane.store.n_patches[offsets[i]]), asked[0])
             place: PageRecord | LanePlaces = record
             boxes, of = record.patch_boxes, RaggedPatches.pick(patches, i)
             if isinstance(one.lane.store, LaneStore):
                 (place,) = one.lane.store.fetch_places(offsets[i : i + 1])
-                boxes, of = place.boxes, one.lane.store.fetch_patches(offsets[i : i + 1])
+                boxes, of = place.boxes, one.lane.patches.fetch(offsets[i : i + 1])
             sims = similarities(one.query.vectors, of.codes, float(of.scales[0]))
             yield Evidence(place.spread(sims), one.query.weights, boxes)
 
     def _hit(self, i: int, ranked: _Ranked, record: PageRecord, regions: tuple[Region, ...]) -> Hit:
         document = self.store.documents[record.doc_id]
-        text = regions[0].text if regions else record.words.text()
+        # So many words are at least as many letters.
+        text = regions[0].text if regions else " ".join(record.words.texts[:_SNIPPET])
         return Hit(
             rank=i + 1,
             score=float(ranked.scores[i]),

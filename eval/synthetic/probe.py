@@ -22,7 +22,7 @@ from retrieval.errors import StorageError
 from retrieval.maxsim import maxsim
 from retrieval.passages import best_passage
 from retrieval.ranking import LATE, order
-from retrieval.search import Searcher
+from retrieval.search import Searcher, SearchSettings
 from retrieval.store import Store
 from retrieval.types import FloatArray
 
@@ -38,7 +38,9 @@ def _open(root: Path, questions: Sequence[MadeQuestion]) -> Searcher:
     encoder = PreparedEncoder(
         manifest.encoder_id, manifest.encoder_fingerprint, manifest.dim, questions
     )
-    return Searcher(store, CoarseIndex.read(store.coarse_path), encoder)
+    # Questions to a large collection seldom lead to the same pages; here each is asked again.
+    settings = SearchSettings(cache_mb=0)
+    return Searcher(store, CoarseIndex.read(store.coarse_path), encoder, settings)
 
 
 def measure_latency(root: Path, questions: Sequence[MadeQuestion]) -> dict[str, Any]:

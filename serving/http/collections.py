@@ -14,6 +14,7 @@ from indexing.index import Index
 from retrieval.encoders import load_encoder
 from retrieval.errors import FolioscopeError, StorageError
 from retrieval.manifest import MANIFEST_NAME, read_manifest
+from retrieval.search import SearchSettings
 from retrieval.store_schema import DocumentRow
 from retrieval.types import MetadataValue
 from serving.http.auth import Principal
@@ -34,6 +35,7 @@ class Collection:
         self.name = name
         self.path = path
         self._encoder = settings.encoder
+        self._search = SearchSettings(cache_mb=settings.page_cache_mb)
         self.uploads = Uploads(settings.state / "uploads" / name, settings.upload_mb * 1_000_000)
         self._jobs = jobs
         self._seen: tuple[int, int, int] | None = None
@@ -97,7 +99,7 @@ class Collection:
                 if name in manifest.lanes
                 and other.fingerprint == manifest.lanes[name].encoder_fingerprint
             }
-            fresh = Index.open(self.path, encoder=encoder, others=others)
+            fresh = Index.open(self.path, search=self._search, encoder=encoder, others=others)
             generation = fresh.refresh()
             if fresh.documents_where({}):
                 fresh.search(_WARM_UP, 1)

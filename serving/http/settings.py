@@ -60,6 +60,9 @@ class ServerSettings(BaseSettings):
     request_mb: int = Field(default=1000, ge=1, description="Of one upload of several files.")
     upload_files: int = Field(default=200, ge=1)
     picture_cache_mb: int = Field(default=64, ge=1)
+    page_cache_mb: int = Field(
+        default=256, ge=0, description="Of pages read last, for each collection and encoder."
+    )
 
     audit_recall: float = Field(default=0.0, ge=0, le=1, description="Share of queries re-run.")
     recall_warning: float = Field(default=0.95, ge=0, le=1)

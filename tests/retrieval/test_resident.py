@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from retrieval.resident import pick, read_resident
+from retrieval.resident import PatchReader, RecordReader, pick, read_resident
 from retrieval.search import SearchMode, SearchSettings
 from retrieval.store import Store
+from retrieval.store_multivectors import Multivectors
 from tests.retrieval.search_samples import build, open_searcher
 
 
@@ -20,16 +24,54 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def small(root: Path) -> Iterator[Store]:
+    with Store.open(root) as store:
+        yield store
+
+
 @pytest.mark.parametrize("mode", ["two-stage", "exhaustive"])
 @pytest.mark.parametrize("only", [None, "doc_id IN (1, 3)"])
 def test_the_same_is_found(root: Path, mode: SearchMode, only: str | None) -> None:
     with Store.open(root) as store:
         question = " ".join(store.fetch_boxes_and_words(np.array([7]))[0].words.texts[:4])
-    disk = open_searcher(root).search(question, 8, mode=mode, filter=only)
-    memory = open_searcher(root, SearchSettings(resident_mb=100.0)).search(
+    disk = open_searcher(root, SearchSettings(cache_mb=0)).search(
         question, 8, mode=mode, filter=only
     )
-    assert memory.hits == disk.hits and len(disk.hits) == 8
+    assert len(disk.hits) == 8
+    for kept in (SearchSettings(resident_mb=100.0), SearchSettings(cache_mb=0.02)):
+        memory = open_searcher(root, kept)
+        for _ in range(2):
+            assert memory.search(question, 8, mode=mode, filter=only).hits == disk.hits
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 299), max_size=12), max_size=8),
+    st.sampled_from([0.0, 0.002, 0.05, 5.0]),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_kept_each_page_is_itself(
+    small: Store, asked: list[list[int]], cache_mb: float
+) -> None:
+    patches, records = PatchReader(small, cache_mb, 0), RecordReader(small, cache_mb)
+    for wanted in asked:
+        offsets = np.array(wanted, np.int64)
+        one, other = patches.fetch(offsets), small.fetch_patches(offsets)
+        assert np.array_equal(one.codes, other.codes) and one.codes.dtype == other.codes.dtype
+        assert np.array_equal(one.starts, other.starts)
+        assert np.array_equal(one.scales, other.scales)
+        assert [record.page_id for record in records.fetch(offsets)] == [
+            int(small.pages.page_ids[at]) for at in wanted
+        ]
+
+
+def test_what_is_kept_is_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searcher = open_searcher(root)
+    question = "heron copper"
+    first = searcher.search(question, 5)
+    read: list[int] = []
+    monkeypatch.setattr(Multivectors, "take", lambda self, offsets, columns: read.append(1))
+    assert searcher.search(question, 5).hits == first.hits and not read
 
 
 def test_what_does_not_fit_stays_on_disk(root: Path) -> None:

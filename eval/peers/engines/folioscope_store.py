@@ -39,6 +39,9 @@ from retrieval.types import (
 )
 
 _CANDIDATES = (50, 100, 200, 400, 800)
+# Quicker: fewer pages read, of few or none that are looked at by the signs of their patches.
+_QUICK_CANDIDATES, _QUICK_SIGNS = (10, 20, 50), (0, 32_000)
+_SIGNS = CandidateSettings().signed_patches
 # Every page scored from memory, where that is no longer than two stages.
 _RESIDENT_UP_TO, _RESIDENT_MB = 20_000, 2000.0
 # Pages that the coarse vectors propose, of which the signs of their patches choose.
@@ -74,7 +77,7 @@ class Folioscope(Engine):
     package = "folioscope"
 
     def __init__(self) -> None:
-        self._searchers: dict[tuple[str, int], Searcher] = {}
+        self._searchers: dict[tuple[str, int, int], Searcher] = {}
 
     def build(self, folder: Path, pages: Pages) -> None:
         self.add(folder, pages)
@@ -106,7 +109,13 @@ class Folioscope(Engine):
 
     def settings(self, pages: int, text: bool) -> Sequence[Setting]:
         counts = [n for n in _CANDIDATES if n < pages] or [pages]
-        curve = [Setting("vectors", {"lanes": "vectors", "candidates": n}) for n in counts]
+        curve = [
+            Setting("vectors", {"lanes": "vectors", "candidates": n, "signs": signs})
+            for n in _QUICK_CANDIDATES
+            for signs in _QUICK_SIGNS
+            if n < pages
+        ]
+        curve += [Setting("vectors", {"lanes": "vectors", "candidates": n}) for n in counts]
         if pages <= _RESIDENT_UP_TO:
             curve.append(Setting("vectors", {"lanes": "in memory", "candidates": pages}))
         usual = min(100, pages)
@@ -115,7 +124,8 @@ class Folioscope(Engine):
         return curve
 
     def search(self, question: Question, k: int, knobs: Mapping[str, Any]) -> Sequence[int]:
-        searcher = self._searcher(str(knobs["lanes"]), int(knobs["candidates"]))
+        signs = int(knobs.get("signs", _SIGNS))
+        searcher = self._searcher(str(knobs["lanes"]), int(knobs["candidates"]), signs)
         more = {"mode": "exhaustive"} if knobs["lanes"] == "in memory" else {}
         return [hit.page_id for hit in self._asked(searcher, question, k, **more)]
 
@@ -147,15 +157,16 @@ class Folioscope(Engine):
         self._encoder.vectors = question.vectors
         return searcher.search(question.text or "given", k, **more).hits  # type: ignore[arg-type]
 
-    def _searcher(self, lanes: str, candidates: int) -> Searcher:
-        if (lanes, candidates) not in self._searchers:
-            self._searchers[lanes, candidates] = Searcher(
-                self._store, self._coarse, self._encoder, _settings(lanes, candidates)
+    def _searcher(self, lanes: str, candidates: int, signs: int = _SIGNS) -> Searcher:
+        key = (lanes, candidates, signs)
+        if key not in self._searchers:
+            self._searchers[key] = Searcher(
+                self._store, self._coarse, self._encoder, _settings(*key)
             )
-        return self._searchers[lanes, candidates]
+        return self._searchers[key]
 
 
-def _settings(lanes: str, candidates: int) -> SearchSettings:
+def _settings(lanes: str, candidates: int, signs: int) -> SearchSettings:
     if lanes == "all lanes":
         return SearchSettings(
             candidates=CandidateSettings(candidates=candidates, coarse_pool=max(_POOL, candidates))
@@ -167,11 +178,12 @@ def _settings(lanes: str, candidates: int) -> SearchSettings:
         weights=RankingWeights(bm25=0.0, document=0.0, length=0.0),
         candidates=CandidateSettings(
             candidates=candidates,
-            coarse_pool=max(_POOL, 4 * candidates),
+            coarse_pool=max(_POOL, 4 * candidates) if signs else candidates,
             bm25_pool=0,
             documents=0,
             best_documents=0,
             pages_of_best_documents=0,
+            signed_patches=signs,
         ),
     )
 
