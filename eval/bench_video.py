@@ -195,7 +195,7 @@ def _methods(embedding: bool) -> list[Method]:
     def look(frame: Frame) -> Look:
         return Look.of(frame.grey())
 
-    steps = np.geomspace(0.002, 0.5, 9).round(4).tolist()
+    steps = np.geomspace(0.002, 0.95, 11).round(4).tolist()
     found = [
         Method("difference hash", look, layout_change, [n / 256 for n in (1, 2, 4, 8, 16, 32)]),
         Method("SSIM, mean", look, lambda a, b: 1 - float(ssim(a, b).mean()), steps),

@@ -35,6 +35,9 @@ Image = NDArray[np.uint8]
 _SURE = 0.90
 _FEW_WORDS = 25
 _GUESSED = 0.5
+# A word of comfortable size that the view of the whole read so surely is not read better in parts,
+# where letters may be many times as large as an engine likes, and lines longer than a part.
+_SURE_AT_ONCE = 0.8
 _DIRT = 3
 # rapidocr is .95 sure of receipts that lie upright and .6 to .7 of the same upside down.
 _UPRIGHT, _GAIN = 0.8, 0.1
@@ -331,16 +334,17 @@ def _page(parts: Sequence[_Part], engine: Engine, raster: Raster, left_out: int)
     if len(parts) > 1:
         cut = np.concatenate(
             [
-                cut_by(part.tile, part.placed(part.reading.boxes), width, height, 3.0)
+                cut_by(part.tile, part.placed(part.reading.boxes), width, height, _slack(part))
                 for part in parts
             ]
         )
-        # In its own pixels a word is read better than in the view of the whole, unless it is cut.
-        again = owners == 0
-        again[again] = parts[0].reading.x_heights < COMFORT[engine]
-        again &= np.any([_within(boxes, part.tile) for part in parts[1:]], axis=0)
+        # Small print is read better in its own pixels than in the view of the whole.
+        whole = owners == 0
+        easy = whole.copy()
+        easy[whole] = parts[0].reading.x_heights >= COMFORT[engine]
+        again = whole & ~easy & np.any([_within(boxes, part.tile) for part in parts[1:]], axis=0)
         chosen = np.flatnonzero(~again)
-        worth = sure + (owners > 0)
+        worth = sure + ~whole + 2 * (easy & (sure > _SURE_AT_ONCE))
         kept = chosen[once_each(boxes[chosen], owners[chosen].tolist(), cut[chosen], worth[chosen])]
         texts = [texts[i] for i in kept]
         boxes, x_heights, sure = boxes[kept], x_heights[kept], sure[kept]
@@ -364,6 +368,13 @@ def _page(parts: Sequence[_Part], engine: Engine, raster: Raster, left_out: int)
         tiles=len(parts) - 1,
         left_out=left_out,
     )
+
+
+def _slack(part: _Part) -> FloatArray:
+    """How near the side of a part a word may be cut, ``[n]`` in pixels of the picture: a letter
+    that the side halves is not read, so that "19.8" ends a letter before it."""
+    slack: FloatArray = np.maximum(3.0, part.reading.x_heights / np.float32(part.scale))
+    return slack
 
 
 def _in_order(

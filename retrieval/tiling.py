@@ -118,10 +118,10 @@ def to_page(boxes: Boxes, tile: PixelBox, width: int, height: int) -> NDArray[np
 
 
 def cut_by(
-    tile: PixelBox, boxes: Boxes, width: int, height: int, slack: float
+    tile: PixelBox, boxes: Boxes, width: int, height: int, slack: float | Boxes
 ) -> NDArray[np.bool_]:
-    """Which of ``boxes`` ``[n, 4]`` (pixels of the picture) come within ``slack`` pixels of a
-    side of ``tile`` that is not the picture's own: they may be halves."""
+    """Which of ``boxes`` ``[n, 4]`` (pixels of the picture) come within ``slack`` pixels (of all,
+    or of each) of a side of ``tile`` that is not the picture's own: they may be halves."""
     x0, y0, x1, y1 = tile
     boxes = np.asarray(boxes).reshape(-1, 4)
     cut = np.zeros(len(boxes), bool)

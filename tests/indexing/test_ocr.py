@@ -124,6 +124,41 @@ def test_parts_beyond_the_limit_are_counted_not_hidden(monkeypatch: pytest.Monke
     assert cut.tiles == 3 and cut.left_out == whole.tiles - 3
 
 
+@pytest.mark.parametrize(("sure", "kept"), [(0.95, "19.80"), (0.75, "19.90")])
+def test_large_words_are_not_taken_from_parts_that_cut_or_misread_them(
+    monkeypatch: pytest.MonkeyPatch, sure: float, kept: str
+) -> None:
+    """Two large amounts and a speck of small print, for which the part around it is read. That
+    cuts the first amount before its last digits, and reads the second otherwise than the whole."""
+    image = np.full((2000, 4000, 3), 255, np.uint8)
+    image[200:300, 850:1200, 0] = 0
+    image[500:600, 300:650, 1] = 0
+    rng = np.random.default_rng(7)
+    image[800:830, 300:460] = np.where(rng.random((30, 160, 1)) < 0.5, 100, 255)
+
+    def read(part: NDArray[np.uint8], engine: Engine) -> Reading:
+        whole = part.shape[1] == 2000
+        texts, boxes = [], []
+        for colour, text in ((0, "48.20"), (1, "19.80" if whole else "19.90")):
+            rows, columns = np.nonzero(part[:, :, colour] < 50)
+            if not len(rows):
+                continue
+            left, right = columns.min(), columns.max() + 1
+            cut = right == part.shape[1]
+            texts.append("48." if cut else text)
+            boxes.append((left, rows.min(), right - 30 if cut else right, rows.max() + 1))
+        array = np.array(boxes, np.float32).reshape(-1, 4)
+        heights = (array[:, 3] - array[:, 1]) * np.float32(0.5)
+        certain = np.full(len(texts), sure if whole else 0.97, np.float32)
+        empty = np.zeros((0, 4), np.float32)
+        return Reading(tuple(texts), array, certain, heights, empty, 1.0 if texts else 0.0)
+
+    monkeypatch.setattr(ocr, "read_once", read)
+    found = read_words(image, "rapidocr")
+    assert found.tiles >= 1
+    assert found.words.texts == ("48.20", kept)
+
+
 def test_print_has_edges_both_ways() -> None:
     rng = np.random.default_rng(7)
     image = np.full((160, 160, 3), 255, np.uint8)
