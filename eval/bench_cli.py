@@ -312,6 +312,9 @@ def load(
     index: IndexOption,
     clients: Annotated[int, typer.Option(min=1, help="Clients at once.")] = 50,
     seconds: Annotated[float, typer.Option(min=1, help="How long the many ask.")] = 60,
+    servers: Annotated[
+        int, typer.Option(min=1, help="Read-only servers that share the many, against one.")
+    ] = 1,
     upload: Annotated[
         list[Path] | None, typer.Option(help="File to index meanwhile; several times.")
     ] = None,
@@ -321,7 +324,14 @@ def load(
     """The server under load: latency, throughput, refusals, memory."""
     from eval.bench_load import measure_load
 
-    found = measure_load(questions, index, clients=clients, seconds=seconds, upload=upload or ())
+    found = measure_load(
+        questions,
+        index,
+        clients=clients,
+        seconds=seconds,
+        servers=servers,
+        upload=upload or (),
+    )
     show_benchmark(found, out, as_json)
 
 

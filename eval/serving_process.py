@@ -53,7 +53,7 @@ class ServedIndex:
                 env={**os.environ, "FOLIOSCOPE_REQUESTS_PER_MINUTE": "10000000"},
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                process_group=0,
             )
         while time.monotonic() - began < _READY_SECONDS and self._process.poll() is None:
             try:
@@ -62,9 +62,11 @@ class ServedIndex:
             except httpx.TransportError:
                 time.sleep(_ALIVE_LOOK)
         said = self._log.read_text(errors="replace")[-_TAIL:]
-        raise ServiceError(
-            f"the server was not ready within {_READY_SECONDS} seconds; its last words: {said}"
-        )
+        status = self._process.poll()
+        how = f"was not ready within {_READY_SECONDS} seconds"
+        if status is not None:
+            how = f"ended with status {status} before it was ready"
+        raise ServiceError(f"the server {how}; its last words: {said}")
 
     def client(self) -> Client:
         """A client of it."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from retrieval.coarse import CoarseIndex
 from retrieval.device import Scorer
+from retrieval.encoded_questions import EncodedQuestions
 from retrieval.encoders.base import PageEncoder
 from retrieval.ranking import LANE, LATE
 from retrieval.resident import PatchReader, pick
@@ -41,7 +42,7 @@ class EncoderLane:
     """
 
     name: str
-    encoder: PageEncoder
+    questions: EncodedQuestions
     coarse: CoarseIndex
     store: Store | LaneStore
     signs: Signs
@@ -72,7 +73,7 @@ class EncoderLane:
         patches = PatchReader(store, cache_mb, resident_mb)
         return EncoderLane(
             called,
-            encoder,
+            EncodedQuestions(encoder),
             coarse,
             store,
             store.signs,

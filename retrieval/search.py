@@ -188,7 +188,7 @@ class Searcher:
 
     def encode(self, question: str) -> QueryEmbedding:
         """The question's vectors, fiscal-year shorthand written out."""
-        return self.encoder.encode_queries([plain_years(question)])[0]
+        return self._lanes[0].questions.encode(plain_years(question))
 
     def evidence(self, question: str, page_id: int) -> Evidence:
         """What on one page speaks for ``question``, for heatmaps."""
@@ -336,10 +336,14 @@ class Searcher:
         return self._waiting.submit(LexicalEvidence.find, self.store, question, docs, limits)
 
     def asked(self, question: str, query: QueryEmbedding | None = None) -> list[Asked]:
-        """The question in every lane; ``query`` where the first lane's is at hand."""
-        asked = [Asked.ask(self._lanes[0], query or self.encode(question))]
+        """The question in every lane; ``query`` where the first lane's was just made."""
+        text = plain_years(question)
+        first = query or self._lanes[0].questions.recall(text)
+        asked = [Asked.ask(self._lanes[0], first)]
         for lane in self._lanes[1:]:
-            asked.append(Asked.ask(lane, lane.encoder.encode_queries([plain_years(question)])[0]))
+            kept = lane.questions
+            theirs = kept.recall(text) if query is None else kept.encode(text)
+            asked.append(Asked.ask(lane, theirs))
         return asked
 
     def _hits(

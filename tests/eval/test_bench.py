@@ -110,6 +110,8 @@ def test_a_server_that_does_not_start_is_said(collection: Path, dataset: Path) -
     """The server's process does not know the encoder that only these tests have."""
     error = fails("load", dataset, "-i", collection, "--seconds", "1")
     assert isinstance(error, ServiceError) and "before it was ready" in str(error)
+    several = ("--servers", "2", "--upload", dataset)
+    assert "only read" in str(fails("load", dataset, "-i", collection, *several))
 
 
 def test_wrong_places_are_refused(tmp_path: Path, collection: Path, dataset: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from retrieval.errors import InputError, StorageError
 from retrieval.passages import best_passage
 from retrieval.search import MODES, Searcher, SearchMode, SearchSettings
 from retrieval.store import CreateSpec, StoreWriter
-from retrieval.types import SearchResult
+from retrieval.types import QueryEmbedding, SearchResult
 from tests.retrieval.search_samples import (
     DIM,
     WORDS,
@@ -282,6 +282,32 @@ def test_removed_pages_are_not_found_even_by_the_old_coarse_file(tmp_path: Path)
         assert {hit.source for hit in hits} == {"/files/kept.pdf"}
         assert len(hits) == (1 if mode == "bm25" else 3), mode
     searcher.store.close()
+
+
+def test_evidence_is_that_of_the_last_search_and_is_not_encoded_again(
+    small: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    encode = TopicEncoder.encode_queries
+
+    def counted(self: TopicEncoder, queries: Sequence[str]) -> list[QueryEmbedding]:
+        asked.extend(queries)
+        return encode(self, queries)
+
+    monkeypatch.setattr(TopicEncoder, "encode_queries", counted)
+    question = "copper under heather"
+    best = small.search(question).hits[0]
+    seen = small.evidence(question, best.page_id)
+    assert small.hit(best.page_id, question).regions == best.regions
+    assert asked == [question]
+    # Many questions later it is encoded anew, and nothing differs.
+    for number in range(300):
+        small.encode(f"copper {number}")
+    again = small.evidence(question, best.page_id)
+    assert asked[-1] == question
+    assert np.array_equal(seen.similarities, again.similarities)
+    small.search(question)
+    assert asked[-2:] == [question, question]
 
 
 def test_an_index_of_another_encoder_is_refused(small: Searcher) -> None:
