@@ -3,7 +3,8 @@
 Codes cross to the device as int8, float16 or bits, through two pinned buffers that take turns;
 there a tile of pages at a time becomes the device's own float type and is multiplied with all
 questions at once. No float32 copy of the candidates exists anywhere. Pages that were scored
-stay on the device up to a budget, those asked for last longest.
+stay on the device up to a budget, those asked for last longest. Where a fused kernel is installed
+that is faster on this GPU, it scores whole pages instead (``retrieval.maxsim_kernels``).
 
 Where the device's memory does not do, pages kept there go, tiles become smaller, and in the end
 the processor does the work: a search is slower then, and says so once in the log.
@@ -18,13 +19,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.maxsim import FRACTION, PACKED, SCALED
+from retrieval.maxsim_kernels import ENOUGH_ROWS, FusedKernel, installed_kernels, quickest
 from retrieval.passages import best_passage
 from retrieval.store_schema import RaggedPatches
 from retrieval.types import FloatArray, QueryEmbedding
@@ -53,9 +56,15 @@ class TorchScorer:
     between the lanes of an index, which share what is kept of pages."""
 
     def __init__(
-        self, device: str, *, cache_bytes: int = CACHE_BYTES, tile_rows: int = TILE_ROWS
+        self,
+        device: str,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        tile_rows: int = TILE_ROWS,
+        kernels: Sequence[FusedKernel] | None = None,
     ) -> None:
-        """``cache_bytes`` is the device memory that pages may stay in, 0 for none."""
+        """``cache_bytes`` is the device memory that pages may stay in, 0 for none; ``kernels``
+        are those that may do the work, by default the installed ones if this is a GPU."""
         import torch
 
         self._torch = torch
@@ -70,6 +79,10 @@ class TorchScorer:
         self._turn = 0
         self._lock = threading.Lock()
         self._told: set[str] = set()
+        if kernels is None:
+            kernels = installed_kernels() if self._is_cuda else ()
+        self._rivals = list(kernels)
+        self._kernel: FusedKernel | None = None
 
     def of_lane(self, name: str) -> LaneScorer:
         """This scorer for one lane, whose pages are others than those of the same ids elsewhere."""
@@ -171,10 +184,17 @@ class TorchScorer:
         with self._lock, torch.inference_mode():
             question = torch.from_numpy(tokens / norms).to(self.device, dtype)
             shares = torch.from_numpy(share * norms).to(self.device)
+            whole = not window and patches.codes.dtype != np.float32
+            fused = _Fused.of(queries, self.device, torch) if whole else None
             found = []
             for part in self._tiles(filled, lengths):
-                rows = self._rows(patches, part, keys)
-                found.append(self._tile(rows, lengths[part], question, shares, dim, window, stride))
+                rows, sizes = self._rows(patches, part, keys), lengths[part]
+
+                def plain(rows: Any = rows, sizes: NDArray[np.int64] = sizes) -> Any:
+                    return self._tile(rows, sizes, question, shares, dim, window, stride)
+
+                scored = self._by_kernel(fused, rows, sizes, dim, plain) if fused else None
+                found.append(plain() if scored is None else scored)
             # Only here does the processor wait for the device.
             scores[:, filled] = torch.cat(found).T.cpu().numpy() * patches.scales[filled]
         return scores
@@ -214,6 +234,35 @@ class TorchScorer:
             best = _windows(best, page_of, window // stride, torch)
             return self._most(best @ shares, page_of, len(lengths))
         return self._most(best, page_of, len(lengths)) @ shares
+
+    def _by_kernel(
+        self,
+        fused: _Fused,
+        rows: Any,
+        lengths: NDArray[np.int64],
+        dim: int,
+        plain: Callable[[], Any],
+    ) -> Any:
+        """As ``_tile`` for whole pages, by a fused kernel; None where torch does it.
+
+        The first tile that is large enough decides which."""
+        torch = self._torch
+        if not self._rivals and self._kernel is None:
+            return None
+        if self._kernel is None and len(rows) < ENOUGH_ROWS:
+            return None
+
+        def score(kernel: FusedKernel) -> Any:
+            numbers = self._numbers(rows, dim, torch.float16)
+            if rows.dtype == torch.int8 and rows.shape[1] > dim:
+                numbers = (numbers * self._fractions(rows, dim)).half()
+            return kernel(fused.tokens, fused.counts, numbers, lengths).T * fused.peaks
+
+        if self._kernel is None:
+            wait = torch.cuda.synchronize if self._is_cuda else _no_wait
+            rivals, self._rivals = self._rivals, []
+            self._kernel = quickest(rivals, score, plain, wait)
+        return None if self._kernel is None else score(self._kernel)
 
     def _most(self, values: Any, page_of: Any, pages: int) -> Any:
         """The largest of each page's blocks, ``[pages, columns]``."""
@@ -329,6 +378,39 @@ class LaneScorer:
             [query], patches, page_ids, window=window, stride=stride, lane=self._name
         )[0]
         return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fused:
+    """Questions as fused kernels take them, which know no weights: each token is multiplied by
+    its own, which does not change which patch is its best.
+
+    ``tokens [t, d]`` halves, ``counts [questions]``, ``peaks [questions]`` what a question's
+    scores are multiplied by: so that weights far below 1 do not end in halves near 0.
+    """
+
+    tokens: Any
+    counts: NDArray[np.int64]
+    peaks: Any
+
+    @staticmethod
+    def of(queries: Sequence[QueryEmbedding], device: Any, torch: Any) -> _Fused | None:
+        """None for questions without tokens, or with weights below 0: a kernel has no answer."""
+        counts = np.array([len(q.vectors) for q in queries], np.int64)
+        if not counts.all() or any(float(q.weights.min()) < 0 for q in queries):
+            return None
+        weighted = [(q.vectors * q.weights[:, None]).astype(np.float32) for q in queries]
+        peaks = [max(float(np.linalg.norm(w, axis=1).max()), 1e-12) for w in weighted]
+        tokens = np.concatenate([w / peak for w, peak in zip(weighted, peaks, strict=True)])
+        return _Fused(
+            torch.from_numpy(tokens).to(device, torch.float16),
+            counts,
+            torch.tensor(peaks, dtype=torch.float32, device=device),
+        )
+
+
+def _no_wait() -> None:
+    pass
 
 
 def _on_processor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -172,3 +173,93 @@ def test_a_device_that_is_not_there_is_named() -> None:
 def test_asking_for_a_gpu_without_one_says_what_to_do() -> None:
     with pytest.raises(InputError, match="use --device cpu"):
         choose_scorer("cuda")
+
+
+class Plain:
+    """A fused kernel as its users write one: what comes out is right, however it is made."""
+
+    def __init__(self, name: str = "fast", factor: float = 1.0, passes: int = 1) -> None:
+        self.name, self.factor, self.passes, self.calls = name, factor, passes, 0
+
+    def __call__(self, tokens: Any, counts: Any, rows: Any, lengths: Any) -> Any:
+        import torch
+
+        self.calls += 1
+        assert tokens.dtype == rows.dtype == torch.float16
+        for _ in range(self.passes):
+            products = tokens.float() @ rows.float().T
+        pages = torch.split(products, lengths.tolist(), dim=1)
+        best = torch.stack([page.amax(1) for page in pages], dim=1)
+        asked = torch.split(best, counts.tolist())
+        return torch.stack([part.sum(0) for part in asked]) * self.factor
+
+
+class Broken(Plain):
+    def __call__(self, *problem: Any) -> Any:
+        self.calls += 1
+        raise RuntimeError("no driver")
+
+
+@pytest.mark.models
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["int8", "fp16", "binary", "fp32"])
+def test_of_the_fused_kernels_only_a_right_one_is_used(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer_of = torch_device("cpu")
+    wrong, broken = Plain("wrong", factor=1.1), Broken("broken")
+    slow = Plain("slow", passes=30)
+    scorer = scorer_of("cpu", kernels=[wrong, broken, slow])
+    queries, patches = problem(5, kind, [1500] * 7, 32, 2)
+    for _ in range(2):
+        found = scorer.score_many(queries, patches)
+        wanted = expected(queries, patches, 0, 1)
+        np.testing.assert_allclose(found, wanted, rtol=1e-2, atol=1e-2)
+    if kind == "fp32":
+        assert not wrong.calls, "halves hold less than the index was made for"
+        return
+    assert wrong.calls == 1 and broken.calls == 1 and slow.calls == 8, "each is tried once"
+    said = " ".join(record.message for record in caplog.records)
+    assert "wrong is not used: its scores are" in said and "broken is not used: no driver" in said
+
+
+@devices
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(["int8", "fp16", "binary", "int8-page"]),
+    lengths=st.lists(st.integers(0, 50), min_size=1, max_size=10),
+    asked=st.integers(1, 4),
+)
+def test_a_fused_kernel_gets_the_weights_and_the_right_pages(
+    device: str, seed: int, kind: str, lengths: list[int], asked: int
+) -> None:
+    scorer = torch_device(device)(device, kernels=[])
+    scorer._kernel = Plain()
+    queries, patches = problem(seed, kind, lengths, 16, asked)
+    found, wanted = scorer.score_many(queries, patches), expected(queries, patches, 0, 1)
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
+    size = max(float(q.weights @ np.linalg.norm(q.vectors, axis=1)) for q in queries)
+    full = np.isfinite(wanted)
+    np.testing.assert_allclose(found[full], wanted[full], atol=6e-3 * size * 12)
+    assert scorer._kernel.calls == bool(full.any())
+
+
+@pytest.mark.gpu
+@pytest.mark.models
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["late-interaction-kernels", "flash-maxsim"])
+def test_the_kernels_of_other_packages_agree_with_numpy(name: str) -> None:
+    """On a GPU; without one by Triton's interpreter, if TRITON_INTERPRET=1 says so."""
+    scorer_of = torch_device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
+    from retrieval.maxsim_kernels import installed_kernels
+
+    kernel = next((kernel for kernel in installed_kernels() if kernel.name == name), None)
+    if kernel is None:
+        pytest.skip(f"{name} is not installed")
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    scorer = scorer_of("cpu" if interpreted else "cuda", kernels=[])
+    scorer._kernel = kernel
+    for kind in ("int8", "fp16", "binary"):
+        queries, patches = problem(7, kind, [40, 3, 0, 90], 128, 3)
+        found, wanted = scorer.score_many(queries, patches), expected(queries, patches, 0, 1)
+        np.testing.assert_allclose(found, wanted, rtol=1e-2, atol=1e-2)
