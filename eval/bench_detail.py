@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from eval.bench_legibility import Sample, draw_sample, plain, samples
-from eval.bench_ocr import answered, receipt_names, receipt_questions
+from eval.bench_ocr import answered, receipt_names, receipt_questions, share_read
 from eval.benchmark import Benchmark
 from indexing.intake import IntakeWorkers
 from indexing.ocr import InMemory
@@ -57,7 +57,7 @@ class Read:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One form of one receipt, read with the guard on or off: how many of the totals ``asked``
-    for are among its words."""
+    for are among its words, and which share of the receipt's words is (None: not counted)."""
 
     receipt: str
     engine: Engine
@@ -67,6 +67,7 @@ class Reading:
     read: int
     flagged: bool
     seconds: float
+    words: float | None = None
 
     @property
     def key(self) -> tuple[str, str, str, bool]:
@@ -115,6 +116,7 @@ def measure_receipts(
                         reading = Reading(
                             *(name, engine, form, guard, len(read), sum(read)),
                             *(found.flagged, round(found.seconds, 2)),
+                            round(share_read(_truth(data, name), found.text.split()), 3),
                         )
                         if kept is not None:
                             with kept.open("a", encoding="utf-8") as file:
@@ -140,6 +142,18 @@ def _readings(path: Path) -> dict[tuple[str, str, str, bool], Reading]:
     return {reading.key: reading for reading in found}
 
 
+def _truth(data: Path, name: str) -> str:
+    """All that a receipt says."""
+    boxes = json.loads((data / "ocr_gt" / f"{name}.json").read_text("utf-8"))
+    return " ".join(box["text"] for box in boxes)
+
+
+def _words(found: Sequence[Reading], flagged: bool) -> float | None:
+    """The median share of words read of the pages that were flagged, or of the others."""
+    some = [one.words for one in found if one.flagged == flagged and one.words is not None]
+    return round(float(np.median(some)), 3) if some else None
+
+
 def _row(form: str, guard: bool, found: Sequence[Reading]) -> dict[str, Any]:
     return {
         "receipts": form,
@@ -149,6 +163,8 @@ def _row(form: str, guard: bool, found: Sequence[Reading]) -> dict[str, Any]:
         "lost": sum(one.asked - one.read for one in found),
         "lost_and_flagged": sum(one.asked - one.read for one in found if one.flagged),
         "read_yet_flagged": sum(one.read for one in found if one.flagged),
+        "words_where_flagged": _words(found, True),
+        "words_elsewhere": _words(found, False),
         "median_s": float(np.median([one.seconds for one in found])),
     }
 

@@ -49,7 +49,12 @@ def measure_ocr(data: Path, pages: int = 12, seed: str = "") -> Benchmark:
 
 def word_recall(truth: str, words: PageWords) -> float:
     """The share of the true words, counted with repetition, that are among ``words``."""
-    wanted, found = Counter(_plain(truth)), Counter(_plain(" ".join(words.texts)))
+    return share_read(truth, words.texts)
+
+
+def share_read(truth: str, words: Sequence[str]) -> float:
+    """As ``word_recall``, of words without places."""
+    wanted, found = Counter(_plain(truth)), Counter(_plain(" ".join(words)))
     return sum((wanted & found).values()) / max(1, sum(wanted.values()))
 
 

@@ -299,12 +299,21 @@ def print_blocks(
     return found
 
 
-def has_run(blocks: NDArray[np.bool_]) -> bool:
-    """Whether some blocks stand side by side, as the letters of a word do."""
+def in_runs(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those of ``blocks`` ``[rows, columns]`` that stand side by side, as the letters of a word
+    do."""
+    found = np.zeros_like(blocks)
     if blocks.ndim != 2 or blocks.shape[1] < _BLOCKS:
-        return False
-    runs = np.lib.stride_tricks.sliding_window_view(blocks, _BLOCKS, axis=1)
-    return bool(runs.all(axis=2).any())
+        return found
+    runs = np.lib.stride_tricks.sliding_window_view(blocks, _BLOCKS, axis=1).all(axis=2)
+    for shift in range(_BLOCKS):
+        found[:, shift : shift + runs.shape[1]] |= runs
+    return found
+
+
+def has_run(blocks: NDArray[np.bool_]) -> bool:
+    """Whether some of ``blocks`` stand side by side."""
+    return bool(in_runs(blocks).any())
 
 
 def _centres_in(boxes: FloatArray, tile: PixelBox) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from indexing.ocr_engines import COMFORT
 from indexing.renderers import OpenDocument
 from indexing.renderers.base import Image, pixel_part
 from indexing.settings import IntakeSettings
-from indexing.visibility import PRINT_DPI, print_without_words, spoken
+from indexing.visibility import PRINT_DPI, overlooked, print_without_words, spoken
 from retrieval.legibility import MINIMUM
 from retrieval.tiling import PixelBox, TileSettings
 from retrieval.types import Box, PageWords
@@ -115,6 +115,7 @@ def read_picture(
     if found.left_out:
         faults.flags.append("detail-cut")
     lost = spoken(found.words) < _FEWEST and _shows_print(image, settings.ocr_dpi)
+    lost = lost or overlooked(found.words, image)
     if found.unread >= _PARTLY or lost:
         faults.flags.append("illegible" if found.unread >= _MOSTLY or lost else "partly-illegible")
     if not len(found.words):

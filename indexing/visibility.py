@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexing.ocr import BLOCK, grey, has_run, print_blocks
+from indexing.ocr import BLOCK, grey, has_run, in_runs, print_blocks
 from indexing.renderers.base import Image
 from retrieval.types import Box, FloatArray, PageWords
 
@@ -43,6 +43,13 @@ _PREVIEW_BLOCK, _PREVIEW_EDGE, _PREVIEW_EDGES = 6, 12, (4, 2)
 _FLAT, _FLAT_SHARE = 24, 0.55
 # Rows of this many blocks side by side are lines; this many of them are text worth reading.
 _LINE_BLOCKS, _LINES = 5, 2
+# Print that OCR passes over is blurred and pale: strokes of so many tones are enough, in so many
+# blocks in all, where most of them hold no word. Of receipts shrunk until they cannot be read this
+# finds those of which OCR says nothing; it is true of no legible one, no slide and no film.
+_BLURRED_EDGE, _OVERLOOKED, _OVERLOOKED_SHARE = 20, 30, 0.5
+# Where OCR read fewer words than this, fainter strokes will do: no texture about read print can
+# be mistaken for them.
+_HARDLY, _FAINTER_EDGE = 3, 16
 # Blocks around such a part that go with it: letters reach out of theirs.
 _AROUND = np.array([-2, -2, 2, 2])
 
@@ -199,6 +206,22 @@ def print_without_words(words: PageWords, image: Image) -> list[Box]:
             if count >= _LINES
         )
     ]
+
+
+def overlooked(words: PageWords, image: Image) -> bool:
+    """Whether most of what looks like print in ``image`` holds none of the ``words`` read in it.
+
+    An engine does not tell of lines that it did not see: of a page too small or too pale for it, it
+    reads the heading or nothing, and is sure of that.
+    """
+    if min(image.shape[:2]) < BLOCK:
+        return False
+    edge = _FAINTER_EDGE if spoken(words) < _HARDLY else _BLURRED_EDGE
+    blocks = in_runs(print_blocks(image, edge=edge) & _flat(image))
+    seen = int(blocks.sum())
+    height, width = image.shape[:2]
+    _leave_out(blocks, words, width / BLOCK, height / BLOCK)
+    return seen >= _OVERLOOKED and int(blocks.sum()) >= _OVERLOOKED_SHARE * seen
 
 
 def _leave_out(blocks: NDArray[np.bool_], words: PageWords, columns: float, rows: float) -> None:

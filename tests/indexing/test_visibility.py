@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from indexing import visibility
 from indexing.intake import IntakeWorkers
 from indexing.settings import IntakeSettings
-from indexing.visibility import look, print_without_words
+from indexing.visibility import look, overlooked, print_without_words
 from retrieval.types import PageContent, PageWords
 from tests.indexing import samples
 
@@ -274,3 +274,21 @@ def test_a_page_made_to_be_enlarged_keeps_its_words() -> None:
     image[::2] = 0
     assert not look(words, image, (20, 20)).unseen.any()
     assert look(words, np.full_like(image, 255), (200, 200)).unseen.all()
+
+
+def test_print_that_no_word_read_stands_on_is_overlooked() -> None:
+    """Six pale lines of which OCR read one, or all; a blank page, and one with a single line."""
+    rng = np.random.default_rng(3)
+    page = np.full((320, 640, 3), 250, np.uint8)
+    rows = [16 + 48 * i for i in range(6)]
+    for y in rows:
+        strokes = rng.random((16, 480, 1)) < 0.3
+        page[y : y + 16, 32:512] = np.where(strokes, 225, 250)
+    boxes = np.array([(32 / 640, y / 320, 512 / 640, (y + 16) / 320) for y in rows], np.float32)
+    read = PageWords(("Dues", *"bcdef"), boxes, np.arange(6, dtype=np.int32))
+    heading = PageWords(("Dues",), boxes[:1], np.zeros(1, np.int32))
+    assert overlooked(PageWords.empty(), page) and overlooked(heading, page)
+    assert not overlooked(read, page)
+    assert not overlooked(PageWords.empty(), np.full_like(page, 250))
+    assert not overlooked(PageWords.empty(), page[:60, :400])
+    assert not overlooked(PageWords.empty(), page[:8])
