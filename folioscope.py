@@ -18,6 +18,7 @@ import typer
 
 from eval.bench_cli import app as bench_app
 from eval.bench_cli_intake import register as register_intake
+from eval.bench_cli_service import register as register_service
 from eval.cli import app as eval_app
 from eval.cli_tune import tune
 from indexing.cli import app as index_app
@@ -65,6 +66,7 @@ app.command("search")(search)
 app.add_typer(eval_app, name="eval")
 app.command("demo")(demo)
 register_intake(bench_app)
+register_service(bench_app)
 app.add_typer(bench_app, name="bench")
 app.command("tune")(tune)
 app.command("ask")(ask)

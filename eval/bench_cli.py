@@ -287,55 +287,6 @@ def verifier(
 
 
 @app.command()
-def service(
-    sources: Annotated[Path, typer.Argument(help="Folder of documents to upload.")],
-    questions: Annotated[
-        Path | None, typer.Option(help="Questions that name documents by their path in FOLDER.")
-    ] = None,
-    kill_at: Annotated[
-        float, typer.Option(min=0.05, max=0.95, help="Share of the jobs done when it is killed.")
-    ] = 0.4,
-    out: OutOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """The server end to end: upload, kill it while it indexes, restart, search, ask, delete."""
-    from eval.bench_service import measure_service
-
-    with notes.status("serving, indexing, killing"):
-        found = measure_service(sources, questions, kill_at=kill_at)
-    show_benchmark(found, out, as_json)
-
-
-@app.command()
-def load(
-    questions: QuestionsArgument,
-    index: IndexOption,
-    clients: Annotated[int, typer.Option(min=1, help="Clients at once.")] = 50,
-    seconds: Annotated[float, typer.Option(min=1, help="How long the many ask.")] = 60,
-    servers: Annotated[
-        int, typer.Option(min=1, help="Read-only servers that share the many, against one.")
-    ] = 1,
-    upload: Annotated[
-        list[Path] | None, typer.Option(help="File to index meanwhile; several times.")
-    ] = None,
-    out: OutOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """The server under load: latency, throughput, refusals, memory."""
-    from eval.bench_load import measure_load
-
-    found = measure_load(
-        questions,
-        index,
-        clients=clients,
-        seconds=seconds,
-        servers=servers,
-        upload=upload or (),
-    )
-    show_benchmark(found, out, as_json)
-
-
-@app.command()
 def scale(
     pages: Annotated[
         list[int] | None, typer.Option(min=100, help="Collection size; several times.")

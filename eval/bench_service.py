@@ -8,21 +8,20 @@ come, hits first; what is deleted must stay deleted after another start.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from eval.benchmark import Benchmark
 from eval.datasets import Question, read_questions
+from eval.service_steps import Sources, Steps, add_damages, add_what_is_there, documents_of
 from eval.serving_process import ServedIndex
-from indexing.index import Index
-from retrieval.errors import InputError, ServiceError
+from retrieval.errors import ServiceError
 from serving.client import ApiError, Client
 from serving.http.schemas import Document, JobOut
 
@@ -45,14 +44,12 @@ def measure_service(
     are some, name documents by their path below ``sources``. Raises ``InputError`` for a folder
     without files, ``ServiceError`` if the server does not start.
     """
-    files = sorted(path for path in sources.rglob("*") if path.is_file())
-    if not files:
-        raise InputError(f"{sources}: there is no file in this folder")
+    found = Sources(sources)
     questions = [] if questions_file is None else read_questions(questions_file)
     with tempfile.TemporaryDirectory(prefix="folioscope-service-") as folder:
         server = ServedIndex(Path(folder) / "index", log=Path(folder) / "log")
         try:
-            return _Run(server, sources, files, questions, random.Random(seed)).measure(kill_at)
+            return _Run(server, found, questions, random.Random(seed)).measure(kill_at)
         finally:
             server.kill()
 
@@ -63,20 +60,17 @@ class _Run:
     def __init__(
         self,
         server: ServedIndex,
-        sources: Path,
-        files: Sequence[Path],
+        sources: Sources,
         questions: Sequence[Question],
         rng: random.Random,
     ) -> None:
         self._server = server
-        self._files = {_sha256(path): path for path in files}
-        self._paths = {
-            path.relative_to(sources).as_posix(): sha for sha, path in self._files.items()
-        }
-        self._questions = [q for q in questions if q.doc in self._paths]
+        self._sources = sources
+        self._questions = [q for q in questions if q.doc in sources.sha256]
         self._rng = rng
         self._failures: Counter[str] = Counter()
-        self._rows: list[dict[str, Any]] = []
+        self._steps = Steps()
+        self._row = self._steps.add
 
     def measure(self, kill_at: float) -> Benchmark:
         """All steps, in their order."""
@@ -96,22 +90,16 @@ class _Run:
         self._server.stop()
         self._row("ready after a stop", self._server.start(), 1, 1)
         with self._server.client() as client:
-            left = {document.id for document in _documents(client)}
+            left = {document.id for document in documents_of(client)}
             kept = left & {document.id for document in listed if document is not gone}
             self._row("deleted stays deleted", 0.0, int(gone.id not in left), 1)
             self._row("others stay", 0.0, len(kept), len(listed) - 1)
             self._row("pages as before the stop", 0.0, client.status().pages, pages)
         self._server.stop()
-        began = time.monotonic()
-        damages = Index.open(self._server.index).verify()
-        self._row("damages that verify finds", time.monotonic() - began, len(damages), 0)
-        facts: dict[str, Any] = {"files": len(self._files), "not_readable": skipped}
+        add_damages(self._steps, self._server)
+        facts: dict[str, Any] = {"files": len(self._sources.files), "not_readable": skipped}
         facts |= {"kill_at": kill_at, "not_answered": dict(self._failures)}
-        return Benchmark("service", self._rows, {**facts, "pages": pages + gone.pages})
-
-    def _row(self, step: str, seconds: float, got: int, wanted: int) -> None:
-        row = {"step": step, "seconds": round(seconds, 1), "got": got, "of": wanted}
-        self._rows.append(row)
+        return Benchmark("service", self._steps.rows, {**facts, "pages": pages + gone.pages})
 
     def _asked(self, when: str, asker: _Asker) -> None:
         self._row(f"asked {when}, answered", 0.0, asker.answered, asker.asked)
@@ -119,7 +107,7 @@ class _Run:
 
     def _upload_until(self, kill_at: float) -> list[str]:
         """Upload all, then kill the server in the middle of its work; the jobs' ids."""
-        files = list(self._files.values())
+        files = list(self._sources.files.values())
         with self._server.client() as client:
             began = time.monotonic()
             jobs = [
@@ -142,16 +130,12 @@ class _Run:
             _wait(client, jobs, until=1.0)
             seconds = time.monotonic() - began
             ended = [client.job(job) for job in jobs]
-            listed = list(_documents(client))
-            pages = client.status().pages
+            listed = list(documents_of(client))
+            skipped = sum(len((job.result or {}).get("skipped", ())) for job in ended)
         self._row("jobs done", seconds, sum(j.state == "done" for j in ended), len(jobs))
         self._asked("after it", asker)
-        skipped = sum(len((job.result or {}).get("skipped", ())) for job in ended)
-        held = Counter(document.sha256 for document in listed)
-        there = sum(sha in held for sha in self._files)
-        self._row("documents there", 0.0, there, len(self._files) - skipped)
-        self._row("documents there twice", 0.0, sum(held.values()) - len(held), 0)
-        self._row("pages there", 0.0, pages, sum(document.pages for document in listed))
+        with self._server.client() as client:
+            add_what_is_there(self._steps, client, self._sources, skipped)
         return skipped, listed
 
     def _search(self, client: Client, listed: Sequence[Document], ids: dict[str, int]) -> None:
@@ -160,12 +144,13 @@ class _Run:
         self._row(
             "documents searchable", time.monotonic() - began, sum(map(bool, found)), len(listed)
         )
+        asked = [q for q in self._questions if self._sources.sha256[q.doc] in ids]
         for scope, said in (("corpus", "all documents"), ("doc", "its document")):
-            mine = [q for q in self._questions if q.scope == scope and self._paths[q.doc] in ids]
+            mine = [q for q in asked if q.scope == scope]
             if not mine:
                 continue
             began = time.monotonic()
-            ranks = [_rank(client, q, ids[self._paths[q.doc]]) for q in mine]
+            ranks = [_rank(client, q, ids[self._sources.sha256[q.doc]]) for q in mine]
             spent = time.monotonic() - began
             for most in (1, 5, 10):
                 name = f"asked of {said}: page among the first {most}"
@@ -258,16 +243,6 @@ def _share(jobs: Collection[JobOut]) -> float:
     return done / len(jobs)
 
 
-def _documents(client: Client) -> Iterator[Document]:
-    offset = 0
-    while True:
-        part = client.documents(offset, 100)
-        yield from part.documents
-        offset += 100
-        if offset >= part.total:
-            return
-
-
 def _rank(client: Client, question: Question, doc_id: int) -> float:
     """The rank of the first page that answers, from 1; infinite if none was found."""
     within = doc_id if question.scope == "doc" else None
@@ -275,8 +250,3 @@ def _rank(client: Client, question: Question, doc_id: int) -> float:
         if hit.doc_id == doc_id and hit.page in question.pages:
             return hit.rank
     return float("inf")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

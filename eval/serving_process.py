@@ -42,6 +42,11 @@ class ServedIndex:
             raise ServiceError("the server was not started")
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> float:
         """Start and wait until it is ready; the seconds. Raises ``ServiceError``."""
         began = time.monotonic()
@@ -74,13 +79,13 @@ class ServedIndex:
 
     def kill(self) -> None:
         """End the server and its indexing process at once, as a power cut would."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.running:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def stop(self) -> int:
         """Ask it to stop, and wait until it has; its exit status, 0 where none ran."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or not self.running:
             return 0
         self._process.terminate()
         return self._process.wait()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from eval.bench_service import measure_service
+from eval.bench_service_page import measure_service_page
 from retrieval.errors import InputError
 
 pytest.importorskip("fastapi")
@@ -39,3 +41,17 @@ def test_nothing_is_lost_when_the_server_is_killed(
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no file in this folder"):
         measure_service(tmp_path)
+
+
+def test_what_is_missing_of_a_browser_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4")
+    with monkeypatch.context() as only, pytest.raises(InputError, match="pip install"):
+        only.setitem(sys.modules, "playwright.sync_api", None)
+        measure_service_page(tmp_path)
+    pytest.importorskip("playwright")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+    with pytest.raises(InputError, match="apt-get install chromium"):
+        measure_service_page(tmp_path)
