@@ -74,6 +74,7 @@ async function list() {
 
 function fill({ title, head, body, table, note, more, box, ...kept }, status, found) {
   allowChanges(status.writable);
+  document.querySelector("#adding .drop")?.classList.toggle("slim", found.total > 0);
   const described = found.documents.some((item) => Object.keys(item.metadata).length);
   const columns = ["Document", "Pages", "Size", described && "Metadata", status.writable && ""].filter((name) => name !== false);
   head.replaceChildren(...columns.map((name) => h("th", { scope: "col" }, name)));

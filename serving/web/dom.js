@@ -71,8 +71,11 @@ const GRAVE = new Set(["repaired", "render-failed", "ocr-failed", "text-failed",
   "page-failed", "page-damaged", "pages-missing", "recording-cut-off", "cut-off"]);
 
 export function flagBadges(flags) {
-  return flags.map((flag) =>
-    h("span", { class: GRAVE.has(flag) ? "flag grave" : "flag" }, FLAGS[flag] ?? flag.replaceAll("-", " ")));
+  return flags.map((flag) => {
+    const [name, pages] = flag.split(":"); // a document's flag of its pages says of how many
+    const said = FLAGS[name] ?? name.replaceAll("-", " ");
+    return h("span", { class: GRAVE.has(name) ? "flag grave" : "flag" }, pages ? `${said} (${plural(Number(pages), "page")})` : said);
+  });
 }
 
 const ICONS = {

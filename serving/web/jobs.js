@@ -75,7 +75,7 @@ function jobRow(job) {
   const update = (now) => {
     said.textContent = standing(now);
     if (!bar) return;
-    if (now.pages_total) { bar.max = now.pages_total; bar.value = now.pages_done; } else bar.removeAttribute("value");
+    if (now.state === "queued") { bar.max = 1; bar.value = 0; } else if (now.pages_total) { bar.max = now.pages_total; bar.value = now.pages_done; } else bar.removeAttribute("value");
   };
   return { element, update };
 }

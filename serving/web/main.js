@@ -14,13 +14,19 @@ const VIEWS = { search: null, documents, review };
 
 function view() { return location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "search"; }
 
-async function show() {
+/** Show the view that the address names; what it holds comes later. */
+function reveal() {
   const name = view();
   for (const other of Object.keys(VIEWS)) $(`view-${other}`).hidden = other !== name;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+  return name;
+}
+
+async function show() {
+  const name = reveal();
   documents.close();
   if (VIEWS[name]) await VIEWS[name].open();
   else { await welcome(); $("question").focus({ preventScroll: true }); }
@@ -49,7 +55,7 @@ async function welcome() {
       h("p", {}, `${plural(found.total, "document")} with ${plural(pages, "page")}${found.total > 200 ? " and more" : ""} can be searched, among them:`),
       h("ul", { class: "examples" }, ...examples));
   } else {
-    place.replaceChildren(h("h2", {}, "Nothing is indexed yet"), dropZone(true));
+    place.replaceChildren(h("h2", {}, "Nothing is indexed yet"), dropZone());
   }
 }
 
@@ -118,9 +124,9 @@ theme();
 search.start();
 
 async function begin() {
+  reveal();
   await collections();
-  await review.badge();
-  await show();
+  await Promise.all([show(), review.badge()]);
   if (view() !== "documents") await jobs.watch();
 }
 begin();

@@ -56,7 +56,7 @@ function overlayOf(regions, w, height, active, unit) {
     const badge = svg("g", { class: "number", transform: `translate(${x} ${y}) scale(${unit})` });
     badge.append(svg("rect", { x: 0, y: 0, width: 22, height: 22, rx: 6 }));
     const text = svg("text", { x: 11, y: 16, "text-anchor": "middle" });
-    text.textContent = String(i + 1);
+    text.textContent = String(region.number ?? i + 1);
     badge.append(text);
     group.append(badge);
     root.append(group);

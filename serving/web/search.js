@@ -131,7 +131,7 @@ function alsoCited(answer) {
 function openCitation(citation) {
   const index = hits.findIndex((hit) => hit.page_id === citation.page_id);
   if (index < 0) return;
-  const region = { box: citation.box, text: citation.quote, score: 1 };
+  const region = { box: citation.box, text: citation.quote, score: 1, number: citation.number };
   viewer.show(hits, index, question, { regions: [region], active: 0 });
 }
 
@@ -146,7 +146,8 @@ function card(hit, index) {
       h("h3", {}, h("button", { type: "button", class: "link", onclick: open }, called(hit))),
       h("p", { class: "where" }, `${called(hit) === hit.name ? "" : `${hit.name} · `}${pageName(hit)}`),
       h("p", { class: "snippet" }, hit.snippet),
-      h("p", { class: "tags" }, h("span", { class: "score", title: scores(hit) }, hit.score.toFixed(2)),
+      h("p", { class: "tags" },
+        hit.score ? h("span", { class: "score", title: scores(hit) }, hit.score.toFixed(2)) : h("span", { class: "tag" }, "cited"),
         ...flagBadges(hit.flags), ...metadata)));
 }
 

@@ -11,14 +11,14 @@ const MOST_BYTES = 400e6;
 const TRIES = 3;
 
 /** A place to drop files on; used with the documents and on the empty search page. */
-export function dropZone(compact = false) {
+export function dropZone() {
   const input = h("input", { type: "file", multiple: true, class: "visually-hidden", "aria-label": "Files", tabindex: "-1", onchange: () => send([...input.files]) });
   const metadata = h("input", { placeholder: "year=2024, team=finance", spellcheck: "false" });
   const bar = h("progress", { max: "1", value: "0", hidden: true, "aria-label": "Upload" });
-  const zone = h("div", { class: compact ? "drop compact" : "drop" },
+  const zone = h("div", { class: "drop" },
     h("p", { class: "drop-title" }, "Drop files here"),
     h("p", { class: "drop-note" }, "PDF, Office files, pictures, scans and recordings. They stay on this server."),
-    h("p", {}, h("button", { type: "button", class: "primary", onclick: () => input.click() }, "Choose files"), input),
+    h("p", { class: "drop-button" }, h("button", { type: "button", class: "primary", onclick: () => input.click() }, "Choose files"), input),
     h("label", { class: "quiet" }, "Metadata for all of them ", metadata),
     bar);
   const over = (on) => (event) => { event.preventDefault(); zone.classList.toggle("over", on); };

@@ -110,7 +110,7 @@ function regionList(regions, active) {
       h("button", {
         type: "button", class: i === active ? "active" : "",
         onclick: () => { shown.active = i; render(); },
-      }, h("span", { class: "dot" }, String(i + 1)), h("span", { class: "text" }, region.text || "(picture)"))));
+      }, h("span", { class: "dot" }, String(region.number ?? i + 1)), h("span", { class: "text" }, region.text || "(picture)"))));
   return h("ol", { class: "regions", "aria-label": "Places on this page" }, ...items);
 }
 
