@@ -124,11 +124,13 @@ def run_questions(
     be in the index: what they answer counts as not found. ``answer`` also answers each question,
     within the document whose id it is given. ``about`` is part of what a run may
     not differ in to be resumed. Raises ``InputError`` if another document of a question is not
-    in the index, or ``path`` holds a run of another configuration.
+    in the index or has fewer pages than the question says, or ``path`` holds a run of another
+    configuration.
     """
     named = {doc for q in questions for doc in (q.doc, *(doc for doc, _ in q.relevant))}
     wanted = (named | set(documents or ())) - set(absent)
     ids = {name: index.find(name) for name in sorted(wanted)}
+    _check_pages(index, questions, ids)
     names = {doc_id: name for name, doc_id in ids.items()}
     listed = None if documents is None else ", ".join(str(ids[name]) for name in documents)
     config = {
@@ -181,6 +183,18 @@ def run_questions(
                 progress(number + 1, len(questions))
     asked = {question.qid: question for question in questions}
     return Run(run.header if run else header, answered, asked)
+
+
+def _check_pages(index: Index, questions: Sequence[Question], ids: Mapping[str, int]) -> None:
+    """A page that is not there can never be found, and would count against the search."""
+    for question in questions:
+        for doc, page in question.relevant:
+            if doc in ids and page >= (pages := index.document(ids[doc]).pages):
+                raise InputError(
+                    f"question {question.qid} names page {page} of {doc}, which has pages 0 to "
+                    f"{pages - 1} in this index; pages count from 0: mend the question, or leave "
+                    "it out"
+                )
 
 
 def collection_figures(index: Index) -> dict[str, Any]:

@@ -192,12 +192,16 @@ def add_encoder(
 def remove_encoder(
     name: Annotated[str, typer.Argument(help="The lane's name, as status shows it.")],
     index: IndexOption,
+    as_json: JsonOption = False,
 ) -> None:
     """Take an encoder's vectors out again. The first encoder stays.
 
     Example:  folioscope index remove-encoder colpali --index my-index
     """
     _open(index).remove_encoder(name)
+    if as_json:
+        print_json({"lane": name, "removed": True})
+        return
     console.print(f"lane '{name}' is out")
 
 

@@ -18,6 +18,8 @@ from serving.safety.policy import Calibration, CategoryPolicy, Rate
 from serving.safety.types import Case, Detector, Evidence
 
 _BINS = 10
+# Of fewer texts the 95 % interval of any share is wider than .3.
+FEWEST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,17 @@ def case_of(row: Labelled) -> Case:
         of_page = PageWords(words, boxes, np.zeros(len(words), np.int32))
         return Case("", (Evidence(0, row.source, 0, of_page),))
     return Case("", (), row.text) if row.place == "answer" else Case(row.text)
+
+
+def check_enough(harmful: NDArray[np.bool_]) -> None:
+    """Raises ``InputError`` if there are too few texts of a label to set a threshold by."""
+    bad = int(harmful.sum())
+    good = len(harmful) - bad
+    if min(bad, good) < FEWEST:
+        raise InputError(
+            f"there are {bad} harmful and {good} benign texts; calibration needs at least {FEWEST} "
+            "of each, and hundreds for shares of a percent: label more, or take another --part"
+        )
 
 
 def calibrate(

@@ -143,11 +143,13 @@ def calibrate(
         for row in labelled.part_of(labelled.read_labelled(data), part)
         if row.category == category or row.category not in start.categories
     ]
+    harmful = np.array([row.harmful for row in rows], bool)
+    measure.check_enough(harmful)
     with notes.status("scoring"):
         scores = np.max([measure.scores_of(d, category, rows) for d in detectors], axis=0)
     found = measure.calibrate(
         scores,
-        np.array([row.harmful for row in rows]),
+        harmful,
         measure.Wanted(target_recall, max_review, max_blocked),
         data={"file": data.name, "part": part, "sha256": measure.sha256_of(rows)},
         detectors=[d.id for d in detectors],

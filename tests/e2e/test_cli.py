@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,7 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.main import get_command
 
+from folioscope import app
 from retrieval.manifest import read_manifest
 from retrieval.store import StoreWriter
 from tests.e2e.command import ENVIRONMENT, QUICK, SCRIPT, folioscope, worked
@@ -87,6 +90,23 @@ def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
     assert command in ((), ("index",)) or re.search(r"Examples?:", said)
     if not command:
         assert {"index", "search", "demo"} <= set(said.split())
+
+
+def test_every_command_gives_json_but_those_that_the_readme_names() -> None:
+    def leaves(command: Any, name: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+        below = getattr(command, "commands", {})
+        for part, inside in below.items():
+            yield from leaves(inside, (*name, part))
+        if not below:
+            yield " ".join(name), command
+
+    without = {
+        name
+        for name, command in leaves(get_command(app), ())
+        if not any("--json" in option.opts for option in command.params)
+    }
+    csv = {"review export", "safety injection-pages"}
+    assert without == {"demo", "serve", "mcp"} | csv
 
 
 def test_the_version() -> None:

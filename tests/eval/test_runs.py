@@ -154,6 +154,15 @@ def test_a_document_that_is_not_indexed_is_named(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_page_beyond_the_last_is_named(
+    index: Index, questions: list[Question], tmp_path: Path
+) -> None:
+    wrong = replace(questions[0], pages=frozenset({999}))
+    with pytest.raises(InputError, match=r"names page 999 of .*which has pages 0 to \d+ in this"):
+        ask(index, [wrong], tmp_path / "run.jsonl")
+    assert not (tmp_path / "run.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     "text", ["", "{}\n", "[]\n", "hello\n", '{"format": "folioscope-run/0"}\n', "\xff"]
 )

@@ -124,6 +124,10 @@ def test_a_head_is_trained_saved_and_used_by_a_policy(tmp_path: Path) -> None:
     assert measured is not None and measured.recall.low <= measured.recall.value
     assert measured.data["part"] == "calibrate"
     assert json.loads(done.stdout)["policy"] == written.id
+    few = write(tmp_path / "few.csv", texts()[::9])
+    asked_few = [*asked[:3], str(few), *asked[4:], "--out", str(tmp_path / "no"), "--part", "all"]
+    refused = run.invoke(app, asked_few).exception
+    assert isinstance(refused, InputError) and "at least 10 of each" in str(refused)
     shown = run.invoke(app, [*asked, "--out", str(tmp_path / "again.json"), "--part", "test"])
     assert shown.exit_code == 0 and "held back, at the recall" in shown.stdout
 
