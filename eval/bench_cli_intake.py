@@ -61,14 +61,34 @@ def posters(
         list[float] | None, typer.Option(help="x-height in pixels; several times.")
     ] = None,
     engine: EngineOption = "rapidocr",
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="Ask these (JSONL) of posters made of the pages that answer them."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=2, help="Posters, for --questions.")] = 10,
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Posters of 24 megapixels and more, made of real pages: read in tiles, and shrunk."""
-    from eval.bench_detail import measure_posters
+    """Posters of 24 megapixels and more, made of real pages: read in tiles, and shrunk.
 
+    With --questions SOURCES is the folder of the questions' documents, and posters are to be found.
+
+    Example:  folioscope bench posters documents/ --questions questions.jsonl --engine tesseract
+    """
+    from eval.bench_detail import measure_posters
+    from eval.bench_poster_search import measure_poster_search
+    from retrieval.errors import InputError
+
+    if questions is not None and len(sources) != 1:
+        raise InputError("with --questions, name the one folder that their documents are in")
     with notes.status("measuring") as status:
-        found = measure_posters(sources, height or [5.0, 8.0, 12.0], _engine(engine), status.update)
+        if questions is None:
+            heights = height or [5.0, 8.0, 12.0]
+            found = measure_posters(sources, heights, _engine(engine), status.update)
+        else:
+            found = measure_poster_search(
+                Path(sources[0]), questions, count, _engine(engine), status.update
+            )
     show_benchmark(found, out, as_json)
 
 

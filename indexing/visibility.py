@@ -44,8 +44,8 @@ _FLAT, _FLAT_SHARE = 24, 0.55
 # Rows of this many blocks side by side are lines; this many of them are text worth reading.
 _LINE_BLOCKS, _LINES = 5, 2
 # Print that OCR passes over is blurred and pale: strokes of so many tones are enough, in so many
-# blocks in all, where most of them hold no word. Of receipts shrunk until they cannot be read this
-# finds those of which OCR says nothing; it is true of no legible one, no slide and no film.
+# blocks in all, where they are more than the words read cover. Of receipts shrunk until they cannot
+# be read this finds those of which OCR says nothing; it is true of no legible one, slide or film.
 _BLURRED_EDGE, _OVERLOOKED, _OVERLOOKED_SHARE = 20, 30, 0.5
 # Where OCR read fewer words than this, fainter strokes will do: no texture about read print can
 # be mistaken for them.
@@ -209,7 +209,7 @@ def print_without_words(words: PageWords, image: Image) -> list[Box]:
 
 
 def overlooked(words: PageWords, image: Image) -> bool:
-    """Whether most of what looks like print in ``image`` holds none of the ``words`` read in it.
+    """Whether more of ``image`` looks like print that no word was read of than ``words`` cover.
 
     An engine does not tell of lines that it did not see: of a page too small or too pale for it, it
     reads the heading or nothing, and is sure of that.
@@ -218,10 +218,12 @@ def overlooked(words: PageWords, image: Image) -> bool:
         return False
     edge = _FAINTER_EDGE if spoken(words) < _HARDLY else _BLURRED_EDGE
     blocks = in_runs(print_blocks(image, edge=edge) & _flat(image))
-    seen = int(blocks.sum())
     height, width = image.shape[:2]
-    _leave_out(blocks, words, width / BLOCK, height / BLOCK)
-    return seen >= _OVERLOOKED and int(blocks.sum()) >= _OVERLOOKED_SHARE * seen
+    free = np.ones_like(blocks)
+    for some in (blocks, free):
+        _leave_out(some, words, width / BLOCK, height / BLOCK)
+    seen, read = int(blocks.sum()), int((~free).sum())
+    return seen >= _OVERLOOKED and seen >= _OVERLOOKED_SHARE * (seen + read)
 
 
 def _leave_out(blocks: NDArray[np.bool_], words: PageWords, columns: float, rows: float) -> None:

@@ -6,11 +6,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from eval.bench_detail import compose
 from eval.bench_intake import measure_intake
 from eval.bench_legibility import plotted, samples
+from eval.bench_poster_search import CELL, COLUMNS, compose_pages, measure_poster_search
 from eval.benchmark import Benchmark
+from retrieval.errors import InputError
 from tests.indexing import samples as files
 
 
@@ -56,3 +59,23 @@ def test_the_curve_has_a_line_for_each_engine_and_enlargement() -> None:
     ]
     drawn = plotted(Benchmark("legibility", rows))
     assert drawn.startswith("<svg") and "rapidocr, enlarged twofold" in drawn
+
+
+def test_pages_are_set_on_a_poster_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "book.pdf"
+    path.write_bytes(files.pdf([files.PARAGRAPH if i != 1 else "" for i in range(5)]))
+    poster = np.asarray(compose_pages(tmp_path, [("book.pdf", number) for number in range(5)]))
+    assert poster.shape == (4000, 6000, 3)
+    width, height = CELL
+    printed = [
+        bool((poster[row * height :, column * width :][:height, :width] < 128).any())
+        for row, column in (divmod(cell, COLUMNS) for cell in range(8))
+    ]
+    assert printed == [True, False, True, True, True, False, False, False]
+
+
+def test_questions_about_no_page_that_is_there_are_refused(tmp_path: Path) -> None:
+    asked = tmp_path / "q.jsonl"
+    asked.write_text('{"qid": "1", "question": "dues?", "doc": "gone.pdf", "pages": [0]}\n')
+    with pytest.raises(InputError, match="is about a page of a PDF"):
+        measure_poster_search(tmp_path, asked, 2, "tesseract")
