@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from eval.bench_cli import app
+from folioscope import bench_app as app
 from retrieval.errors import FolioscopeError, InputError, ServiceError
 from retrieval.maxsim import levels
 from tests.indexing.pdfs import write_books
