@@ -113,6 +113,7 @@ class _Run:
             "not_answered": dict(Counter(shown.problem for shown in self._asked if shown.problem)),
         }
         if self._asked:
+            facts["held_for_review"] = sum(shown.held for shown in self._asked)
             facts["hits_shown_ms_p50"] = round(median(shown.hits_ms for shown in self._asked))
             facts["answer_shown_ms_p50"] = round(median(shown.answer_ms for shown in self._asked))
         return Benchmark("service-page", self._steps.rows, facts)
@@ -131,6 +132,7 @@ class _Run:
 
     def _upload(self) -> None:
         """All files at once."""
+        self._page.tab.get_by_text("Nothing is indexed yet").wait_for()
         self._picture("welcome")
         self._page.go("Documents")
         began = time.monotonic()

@@ -94,7 +94,7 @@ class JobRow:
 class Shown:
     """What the page shows of a question: hits as ``(name, 0-based page)``, whether the first
     one's picture and its best region are drawn, and the answer with its citations; milliseconds
-    until hits and answer were there, and what went wrong."""
+    until hits and answer were there, and what went wrong. ``held``: the answer waits for review."""
 
     hits: Sequence[tuple[str, int]]
     picture: bool
@@ -103,6 +103,7 @@ class Shown:
     citations: int
     hits_ms: float
     answer_ms: float
+    held: bool = False
     problem: str = ""
 
 
@@ -221,6 +222,7 @@ class WebPage:
             citations=self.tab.locator("#answer .cite").count(),
             hits_ms=hits_ms,
             answer_ms=answer_ms,
+            held=self.tab.locator("#answer a[href='#review']").count() > 0,
             problem=problem,
         )
 

@@ -122,13 +122,19 @@ export function upload(files, metadata, onProgress) {
   });
 }
 
-// Pictures need the key, so they are fetched and shown as blobs; the last ones are kept.
+// Pictures need the key, so they are fetched and shown as blobs; those shown last are kept.
 const pictures = new Map();
 const MOST_PICTURES = 120;
 
 export async function picture(path, parameters = {}) {
   const url = withCollection(path, parameters);
-  if (pictures.has(url)) return pictures.get(url);
+  const kept = pictures.get(url);
+  if (kept) {
+    // Now the newest: it must not be the next to go, perhaps before it is drawn.
+    pictures.delete(url);
+    pictures.set(url, kept);
+    return kept;
+  }
   const made = (async () => URL.createObjectURL(await (await send(url)).blob()))();
   pictures.set(url, made);
   made.catch(() => pictures.delete(url));

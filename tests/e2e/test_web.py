@@ -323,19 +323,29 @@ def test_the_page_outlives_the_server(
     page = WebPage(browser, f"{filled}/#documents")
     page.tab.locator("#library tbody tr").first.wait_for()
     before = page.listed()
+    asking = WebPage(browser, filled)
+    for tab in (page, asking):
+        tab.expected_away = True
+    # The first try is cut off on its way; files are sent once more.
+    page.tab.route("**/v1/documents", lambda route: route.abort(), times=1)
     assert page.choose([sample_documents / name for name in names]) == len(names)
     # The process that indexes has begun, and still has to load what it reads with.
     page.tab.locator(".job.running").wait_for()
-    page.expected_away = True
     server.kill()
     killed = time.time()
     page.wait_until_away(True)
     assert page.listed() == before
     assert [job.files for job in page.jobs() if job.busy] == [len(names)]
     page.tab.screenshot(path=artefacts / "away.png")
+    asking.tab.get_by_label("Your question").fill("How much did cargo bikes bring in 2024?")
+    asking.tab.keyboard.press("Enter")
+    expect(asking.tab.locator("#status")).to_contain_text("asked again")
 
     server.start()
     page.wait_until_away(False)
+    expect(asking.tab.locator(".hit:not(.ghost)").first).to_contain_text("Tarnfield")
+    assert asking.complaints == []
+    asking.tab.close()
     page.tab.locator(".job.done", has_text=f"{len(names)} files").wait_for()
     expect(page.tab.locator("#library tbody tr")).to_have_count(len(before) + len(names))
     assert sorted(page.listed()) == sorted([*before, *names])
