@@ -18,6 +18,7 @@ import typer
 
 from eval.bench_cli import app as bench_app
 from eval.bench_cli_intake import register as register_intake
+from eval.bench_cli_scale import register as register_scale
 from eval.bench_cli_service import register as register_service
 from eval.cli import app as eval_app
 from eval.cli_tune import tune
@@ -67,6 +68,7 @@ app.add_typer(eval_app, name="eval")
 app.command("demo")(demo)
 register_intake(bench_app)
 register_service(bench_app)
+register_scale(bench_app)
 app.add_typer(bench_app, name="bench")
 app.command("tune")(tune)
 app.command("ask")(ask)

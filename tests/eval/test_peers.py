@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from eval.bench_cli import app
 from eval.peers import processes
 from eval.peers.capabilities import check_capabilities
 from eval.peers.engines import ENGINES
@@ -24,6 +23,7 @@ from eval.peers.measure import at_recall, frontier
 from eval.peers.processes import Limits, Stage
 from eval.peers.workload import Workload
 from eval.synthetic.build import CollectionSpec
+from folioscope import bench_app as app
 from retrieval.errors import FolioscopeError, InputError
 
 PAGES = 80

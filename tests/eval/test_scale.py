@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from eval.bench_cli import app
 from eval.bench_scale import fit_growth
 from eval.synthetic.build import INDEX, STATE, CollectionSpec, build_collection
 from eval.synthetic.pages import Collection, page_counts
 from eval.synthetic.questions import make_questions
 from eval.synthetic.statistics import SHIPPED, Statistics, draw, quantile_mean, root
+from folioscope import bench_app as app
 from retrieval.errors import FolioscopeError, InputError, StorageError
 from retrieval.integrity import verify
 from retrieval.store import Store
