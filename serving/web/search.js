@@ -107,7 +107,8 @@ function showAnswer(answer) {
   noLongerSearching();
   alsoCited(answer);
   answers.show(answer, openCitation);
-  if (answer.status === "review") review.badge();
+  // Once it is known whether there is a queue to look into, the answer links to it.
+  if (answer.status === "review") review.badge().then(() => answers.show(answer, openCitation));
 }
 
 /** An answer that the safety gate holds comes without hits: nothing more is on its way. */
