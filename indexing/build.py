@@ -7,16 +7,16 @@ is killed loses little and a long build does not spend its time committing.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from indexing.flags import losses, verdict_of
+from indexing.flags import verdict_of
 from indexing.intake import IntakeWorkers
 from indexing.known import KnownDocuments
+from indexing.no_worse import no_worse
 from indexing.pipeline import (
     EncodedEvent,
     Encoding,
@@ -32,10 +32,10 @@ from indexing.source_files import plain_path
 from retrieval.coarse import CoarseIndex
 from retrieval.compression import Compression
 from retrieval.encoders import PageEncoder
-from retrieval.errors import EncoderError, FolioscopeError, InputError, StorageError
+from retrieval.errors import EncoderError, FolioscopeError, StorageError
 from retrieval.manifest import LaneRecord, Manifest
 from retrieval.store import CoarseBuilder, StoreWriter, VectorBatches
-from retrieval.store_schema import DocumentRow, PageRow, clean_text
+from retrieval.store_schema import PageRow, clean_text
 from retrieval.types import DocumentInfo, MetadataValue, PageContent
 
 _CHECKPOINT_PAGES = 512
@@ -376,7 +376,7 @@ def _write_document(
         count.tell("read", document.source)
 
     again = [writer.documents[i] for i in _outdated(writer, document, count) if i in count.again]
-    rows = _no_worse(rows_of(events, on_page), document, again)
+    rows = no_worse(rows_of(events, on_page), document, again, writer)
     try:
         doc_id = writer.add_document(document, started.context, rows)
     except (StorageError, EncoderError):
@@ -398,28 +398,6 @@ def _write_document(
     _clear_skip(writer, document)
     for doc_id in _outdated(writer, document, count):
         writer.remove_document(doc_id)
-
-
-def _no_worse(
-    rows: Iterator[PageRow], document: DocumentInfo, before: Sequence[DocumentRow]
-) -> Iterator[PageRow]:
-    """``rows``; raises ``InputError`` at their end if more was lost than in reading ``before``.
-
-    Who has a document read again wants it better, not the half that a failing disk gives.
-    """
-    flags = Counter(document.flags)
-    for row in rows:
-        flags.update(row.content.flags)
-        yield row
-    for old in before:
-        was = losses({**Counter(old.own_flags), **old.page_flags})
-        now = losses(flags)
-        if sum(now.values()) > sum(was.values()):
-            said = ", ".join(f"{flag}: {count}" for flag, count in now.items())
-            raise InputError(
-                f"{document.source}: less of it can be read than before ({said}); mend the file, "
-                "or remove the document and add it anew"
-            )
 
 
 def _clear_skip(writer: StoreWriter, document: DocumentInfo) -> None:

@@ -88,9 +88,18 @@ _LOSSES = (
 )
 
 
+# The file is damaged; whether words went with it these do not say.
+_DAMAGE = ("repaired", "opened-by-pdfium", "page-damaged")
+
+
 def losses(flags: Mapping[str, int]) -> dict[str, int]:
     """Those of a document's flags, with how often each, that tell of a failure to read."""
     return {flag: flags[flag] for flag in _LOSSES if flags.get(flag)}
+
+
+def damage(flags: Mapping[str, int]) -> dict[str, int]:
+    """Those of a document's flags, with how often each, that tell of a damaged file."""
+    return {flag: flags[flag] for flag in _DAMAGE if flags.get(flag)}
 
 
 def in_sentence(flag: str) -> str:

@@ -278,8 +278,8 @@ class Index:
 
         One commit replaces the document, which has another id from then on. Whatever happens
         before, it stays searchable as it is; if the file cannot be read now, or less of it than
-        before, the report's ``skipped`` says why. Raises as ``add``, and ``InputError`` if the
-        index has no such document.
+        before (see ``indexing.no_worse``), the report's ``skipped`` says why. Raises as ``add``,
+        and ``InputError`` if the index has no such document.
         """
         doc_id = self.find(doc)
         with self._writer() as writer:

@@ -77,5 +77,6 @@ class ReadInThread(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         pieces: Iterator[bytes] = iter(self._body)
-        while piece := await asyncio.to_thread(next, pieces, b""):
+        # An empty piece, as of an empty field, is not the end.
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             yield piece

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ class _Progress:
 
 
 def _change(index: Index, request: Mapping[str, Any], progress: _Progress) -> dict[str, Any]:
-    removed = [_remove(index, int(doc_id)) for doc_id in request["remove"]]
+    uploads = [plain_path(Path(path)) for path in request.get("discard", ())]
+    removed = [_remove(index, int(doc_id), uploads) for doc_id in request["remove"]]
     files = {plain_path(Path(file["path"])): file["metadata"] for file in request["add"]}
     if not files:
         return {"pages_removed": sum(removed), "documents": [], "skipped": []}
@@ -132,11 +133,15 @@ def _told(report: BuildReport) -> dict[str, Any]:
     }
 
 
-def _remove(index: Index, doc_id: int) -> int:
-    """Pages removed; 0 if an interrupted run of the same request removed them before."""
-    if all(document["doc_id"] != doc_id for document in index.documents()):
-        return 0
-    return index.remove(doc_id)
+def _remove(index: Index, doc_id: int, uploads: Sequence[Path]) -> int:
+    """Pages removed; 0 if an interrupted run of the same request removed them before.
+
+    An upload that was read anew before its turn came has another id, and is known by its file:
+    nobody but this process's earlier jobs can have put it there.
+    """
+    held = {row["doc_id"]: plain_path(Path(row["source"])) for row in index.documents()}
+    anew = [held_id for held_id, source in held.items() if source in uploads]
+    return sum(index.remove(held_id) for held_id in ([doc_id] if doc_id in held else anew))
 
 
 if __name__ == "__main__":

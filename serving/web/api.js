@@ -2,6 +2,7 @@
 
 import * as connection from "./connection.js";
 
+const AWAY = 502;
 let key = sessionStorage.getItem("folioscope-key") ?? "";
 let collection = localStorage.getItem("folioscope-collection") ?? "";
 let onUnauthorised = () => {};
@@ -24,7 +25,8 @@ export class ApiError extends Error {
 
 const headers = () => (key ? { Authorization: `Bearer ${key}` } : {});
 
-/** No answer, or one by a proxy that got none: the server is away, and the page waits for it. */
+/** No answer, or a proxy (502) that reaches no server: it is away, and the page waits for it. One that
+ * only took too long (504) was reached. */
 function unreachable(detail = "The server cannot be reached.") {
   connection.lost();
   return new ApiError({ detail, code: "unreachable" }, 0);
@@ -32,7 +34,7 @@ function unreachable(detail = "The server cannot be reached.") {
 
 async function checked(response) {
   if (response.ok) return response;
-  if (response.status === 502 || response.status === 504) throw unreachable();
+  if (response.status === AWAY) throw unreachable();
   if (response.status === 401) onUnauthorised();
   let problem;
   try { problem = await response.json(); } catch { problem = { detail: `The server answered ${response.status}.` }; }
@@ -81,7 +83,7 @@ export async function* stream(path, body, signal) {
     let value, done;
     try { ({ value, done } = await reader.read()); } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw unreachable();
+      throw unreachable("The answer was cut off.");
     }
     if (done) return;
     buffer += value.replaceAll("\r\n", "\n");
@@ -113,6 +115,7 @@ export function upload(files, metadata, onProgress) {
       let body = {};
       try { body = JSON.parse(request.responseText); } catch { /* not ours: the status says enough */ }
       if (request.status < 300) resolve(body);
+      else if (request.status === AWAY) reject(unreachable("The upload was cut off."));
       else {
         if (request.status === 401) onUnauthorised();
         reject(new ApiError(body.detail ? body : { detail: `The server answered ${request.status}.` }, request.status));

@@ -20,6 +20,16 @@ let changed = async () => {};
 /** Calls back at each look while jobs are under way, with those that have ended since the last one. */
 export function whenChanged(callback) { changed = callback; }
 
+/** Forget those of the collection that was shown before. */
+export function forget() {
+  looks++; // a look under way is at the other collection
+  clearTimeout(timer);
+  rows.clear();
+  ended.clear();
+  began = false;
+  badge(0);
+}
+
 /** Look now, and again as long as a job is under way. */
 export async function watch() {
   const mine = ++looks;

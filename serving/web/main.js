@@ -105,7 +105,13 @@ $("key-dialog").addEventListener("close", async () => {
   await begin();
 });
 $("key").addEventListener("click", askForKey);
-$("collection").addEventListener("change", () => { api.state.collection = $("collection").value; search.clear(); show(); });
+$("collection").addEventListener("change", async () => {
+  api.state.collection = $("collection").value;
+  search.clear();
+  jobs.forget();
+  await show();
+  if (view() !== "documents") await jobs.watch();
+});
 document.addEventListener("keydown", keyboard);
 window.addEventListener("hashchange", show);
 api.state.unauthorised = askForKey;

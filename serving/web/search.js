@@ -8,10 +8,12 @@ import { pageFigure, pageName } from "./page.js";
 import * as review from "./review.js";
 import * as viewer from "./viewer.js";
 
+const MOST_REPEATS = 2; // of a question that was cut off: what cuts it off may be the question
 let running = null;
 let hits = [];
 let question = "";
 let cutOff = false; // by a server that went away: asked again when it is back
+let repeats = 0;
 
 export function start() {
   const form = $("ask-form");
@@ -31,7 +33,7 @@ export function start() {
   });
 }
 
-connection.whenBack(() => { if (cutOff && $("question").value.trim() === question) search(); });
+connection.whenBack(() => { if (cutOff && $("question").value.trim() === question) search(repeats + 1); });
 
 function grow() {
   const box = $("question");
@@ -57,7 +59,8 @@ export function clear() {
 /** Fill the question in and ask it. */
 export function ask(text) { $("question").value = text; grow(); search(); }
 
-async function search() {
+async function search(repeat = 0) {
+  repeats = repeat;
   question = $("question").value.trim();
   if (!question) { $("question").focus(); return; }
   running?.abort();
@@ -84,7 +87,7 @@ async function search() {
   } catch (error) {
     if (error.name === "AbortError" || mine !== running) return;
     answers.clear();
-    if (error.code === "unreachable") {
+    if (error.code === "unreachable" && repeats < MOST_REPEATS) {
       cutOff = true;
       if (!hits.length) { $("hits").replaceChildren(); $("status").textContent = "This is asked again when the server is back."; }
       return;

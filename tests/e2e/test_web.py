@@ -198,8 +198,9 @@ def test_what_a_document_says_is_never_markup(browser: Browser, url: str, tmp_pa
     page, _ = _open(browser, f"{url}/#documents")
     alerts: list[str] = []
     page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
-    # The first try is cut off on its way: the file is sent once more.
+    # Two tries are cut off, one on its way and one at a proxy: the file is sent once more.
     page.route("**/v1/documents", lambda route: route.abort(), times=1)
+    page.route("**/v1/documents", lambda route: route.fulfill(status=502), times=1)
     page.locator("#view-documents input[type=file]").set_input_files(tmp_path / "attack.pdf")
     done = page.locator(".job.done", has_text="attack.pdf")
     expect(done).to_contain_text("1 document, 1 page added")
@@ -208,6 +209,24 @@ def test_what_a_document_says_is_never_markup(browser: Browser, url: str, tmp_pa
     page.keyboard.press("Enter")
     expect(page.locator(".hit").first).to_contain_text("onerror=alert(1)")
     assert alerts == [] and page.locator(".hit img[src=x]").count() == 0
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "times", "says"), [(502, 3, "cannot be reached"), (504, 1, "answered 504")]
+)
+def test_a_question_that_is_always_cut_off_is_not_asked_for_ever(
+    browser: Browser, url: str, status: int, times: int, says: str
+) -> None:
+    page, _ = _open(browser, url)
+    asked: list[str] = []
+    page.on("request", lambda sent: asked.append(sent.url) if "/ask/" in sent.url else None)
+    page.route("**/v1/ask/stream", lambda route: route.fulfill(status=status))
+    page.get_by_label("Your question").fill("What is revenue?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toast")).to_contain_text(says)
+    expect(page.locator("body")).not_to_have_class("away")
+    assert len(asked) == times
     page.close()
 
 

@@ -17,6 +17,7 @@ from tests.indexing import samples
 from tests.indexing.pdfs import BEES, write_books, write_pdf
 
 QUICK = IntakeSettings(ocr="off", workers=1)
+SIX_PAGES = samples.pdf([" ".join([BEES] * 4)] * 6)
 
 
 @pytest.fixture
@@ -123,20 +124,37 @@ def test_what_is_read_again_is_replaced_in_one_commit(index: Index, books: Path)
     ("damage", "why"),
     [
         (b"%PDF-1.7 nothing", ""),
-        (samples.lying_pdf(3, claimed=500), "less of it can be read than before.*pages-missing"),
+        (samples.lying_pdf(9, claimed=500), "less of it can be read than before.*pages-missing"),
+        (samples.pdf([BEES] * 5), "less of it can be read than before .5 of 6 pages"),
+        (SIX_PAGES[: len(SIX_PAGES) * 8 // 10], "before .[0-9]+ of 336 words; repaired"),
+        (SIX_PAGES[: len(SIX_PAGES) // 2], "before .[0-9]+ of 336 words; repaired"),
         (None, "does not exist"),
     ],
 )
 def test_what_cannot_be_read_again_stays_as_it_is(
     index: Index, books: Path, damage: bytes | None, why: str
 ) -> None:
+    bees = books / "bees.pdf"
+    bees.write_bytes(SIX_PAGES)
     index.add([books])
     before = index.documents(), index.status()
     if damage is None:
-        (books / "bees.pdf").unlink()
+        bees.unlink()
     else:
-        (books / "bees.pdf").write_bytes(damage)
+        bees.write_bytes(damage)
     (skipped,) = index.reread("bees.pdf").skipped
     assert re.search(f"bees.pdf: .*{why}", skipped.reason)
     assert (index.documents(), index.status()) == before
     assert index.search("What do bees store?", 1).hits[0].doc_id == index.find("bees.pdf")
+    assert index.verify() == []
+
+
+def test_what_was_damaged_before_is_read_again_and_loses_no_more(index: Index, books: Path) -> None:
+    bees = books / "bees.pdf"
+    bees.write_bytes(SIX_PAGES[: len(SIX_PAGES) * 8 // 10])
+    index.add([bees])
+    old = index.find("bees.pdf")
+    assert index.reread("bees.pdf").skipped == () and index.find("bees.pdf") != old
+    bees.write_bytes(SIX_PAGES[: len(SIX_PAGES) // 2])
+    (skipped,) = index.reread("bees.pdf").skipped
+    assert "less of it can be read than before" in skipped.reason

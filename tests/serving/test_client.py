@@ -15,6 +15,7 @@ from PIL import Image
 
 from retrieval.errors import InputError, ServiceError
 from serving.client import ApiError, AsyncClient, Client
+from serving.client_files import ReadInThread
 
 
 @pytest.mark.slow
@@ -92,6 +93,18 @@ def send_many(client: Client, folder: Path) -> None:
     if growing.exists():
         with pytest.raises(InputError, match="changed while it was sent"):
             client.upload([growing])
+
+
+def test_an_empty_field_does_not_end_what_is_sent() -> None:
+    data, file = {"collection": ""}, ("files", ("a.bin", b"of no kind"))
+    request = httpx.Request("POST", "http://127.0.0.1:9", data=data, files=[file])
+    assert isinstance(request.stream, httpx.SyncByteStream)
+    body = ReadInThread(request.stream)
+
+    async def sent() -> bytes:
+        return b"".join([piece async for piece in body])
+
+    assert len(asyncio.run(sent())) == int(request.headers["content-length"])
 
 
 def test_a_server_that_is_not_there_is_said() -> None:

@@ -111,7 +111,8 @@ async def delete_document(
     target = server.collections.get(who, collection)
     _room(server, target)
     row = target.document(who, doc_id)
-    work = {"add": [], "remove": [doc_id], "discard": [row.source]}
+    discard = [row.source] if target.uploads.holds(Path(row.source)) else []
+    work = {"add": [], "remove": [doc_id], "discard": discard}
     job = server.jobs.put(target.name, "remove", who.key, work)
     _wake(target)
     audit(server, request, who, target.name, str(doc_id))

@@ -67,23 +67,50 @@ def test_an_indexing_process_killed_while_it_reads_again_loses_nothing(tmp_path:
         file = {"path": old["source"], "metadata": {"shelf": "b"}}
         work = {"kind": "reindex", "add": [file], "remove": [old["doc_id"]]}
         for point in ("deletes-applied", "manifest-renamed"):
-            assert ingest(root, work, point).returncode == -signal.SIGKILL
+            assert ingest(root, work, fault=point).returncode == -signal.SIGKILL
             index.refresh()
             assert index.verify() == []
             (held,) = index.documents()
             assert (held == old) == (point != "manifest-renamed")
             assert index.search(QUESTION, 1).hits[0].doc_id == held["doc_id"]
         # The next process does the job again, although what it names was replaced already.
-        told = json.loads(ingest(root, work, "").stdout.splitlines()[-1])
-        assert told["event"] == "done" and told["result"]["documents_added"] == 1
+        [result] = results(ingest(root, work))
+        assert result["documents_added"] == 1
         index.refresh()
         assert [row["metadata"] for row in index.documents()] == [{"shelf": "b"}]
         assert index.verify() == []
 
 
-def ingest(index: Path, work: dict[str, Any], fault: str) -> subprocess.CompletedProcess[str]:
+@pytest.mark.slow
+def test_an_upload_that_was_read_anew_before_its_removal_is_removed(tmp_path: Path) -> None:
+    root = tmp_path / "index"
+    settings = BuildSettings(intake=IntakeSettings(ocr="off", workers=1))
+    with Index.create(root, settings=settings) as index:
+        index.add([write_pdf(tmp_path / f"{name}.pdf", [name, BEES]) for name in ("a", "b")])
+        old, other = index.documents()
+        file = {"path": old["source"], "metadata": {}}
+        gone = {"kind": "remove", "add": [], "remove": [old["doc_id"]], "discard": [old["source"]]}
+        reread = {"kind": "reindex", "add": [file], "remove": [old["doc_id"]]}
+        done = results(ingest(root, reread, gone))
+        assert [result["pages_removed"] for result in done] == [2, 2]
+        index.refresh()
+        assert index.documents() == [other]
+        # Where it was interrupted after its commit it is done again.
+        [again] = results(ingest(root, gone))
+        assert again["pages_removed"] == 0
+        index.refresh()
+        assert index.documents() == [other] and index.verify() == []
+
+
+def ingest(index: Path, *work: dict[str, Any], fault: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "FOLIOSCOPE_FAULT": fault}
     command = [sys.executable, "-m", "serving.http.ingest", str(index), "text"]
-    return subprocess.run(
-        command, input=json.dumps(work) + "\n", capture_output=True, text=True, env=environment
-    )
+    lines = "".join(json.dumps(one) + "\n" for one in work)
+    return subprocess.run(command, input=lines, capture_output=True, text=True, env=environment)
+
+
+def results(process: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """Of each request, done."""
+    events = [json.loads(line) for line in process.stdout.splitlines()]
+    assert all(event["event"] in ("progress", "done") for event in events), events
+    return [event["result"] for event in events if event["event"] == "done"]
