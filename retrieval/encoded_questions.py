@@ -13,7 +13,7 @@ from collections import OrderedDict
 from retrieval.encoders.base import PageEncoder
 from retrieval.types import QueryEmbedding
 
-# A question takes some 10 kB.
+# A question takes some 10 kB, the longest 100.
 _MOST = 256
 
 

@@ -112,13 +112,16 @@ def quickest(
     score: Callable[[FusedKernel], Any],
     plain: Callable[[], Any],
     wait: Callable[[], None],
+    *,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> FusedKernel | None:
     """The kernel with which ``score`` gives what ``plain`` does in less time; None without one.
 
-    ``plain`` gives the right scores, of any shape, ``wait`` returns when the device is idle.
+    ``plain`` gives the right scores, of any shape, ``wait`` returns when the device is idle,
+    ``clock`` is in seconds.
     """
     right = plain()
-    best, least = None, _milliseconds(plain, wait)
+    best, least = None, _milliseconds(plain, wait, clock)
     said = [f"torch {least:.2f}"]
     for kernel in kernels:
         try:
@@ -126,7 +129,7 @@ def quickest(
             if not apart <= _TOLERANCE:
                 _log.warning("%s is not used: its scores are %.2g apart", kernel.name, apart)
                 continue
-            took = _milliseconds(partial(score, kernel), wait)
+            took = _milliseconds(partial(score, kernel), wait, clock)
         except Exception as error:  # compilers and drivers fail in their own ways
             _log.warning("%s is not used: %s", kernel.name, error)
             continue
@@ -137,13 +140,15 @@ def quickest(
     return best
 
 
-def _milliseconds(work: Callable[[], Any], wait: Callable[[], None]) -> float:
+def _milliseconds(
+    work: Callable[[], Any], wait: Callable[[], None], clock: Callable[[], float]
+) -> float:
     took = []
     for turn in range(_WARM + _TIMED):
         wait()
-        began = time.perf_counter()
+        began = clock()
         work()
         wait()
         if turn >= _WARM:
-            took.append((time.perf_counter() - began) * 1e3)
+            took.append((clock() - began) * 1e3)
     return statistics.median(took)

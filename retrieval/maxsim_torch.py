@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,9 +63,11 @@ class TorchScorer:
         cache_bytes: int = CACHE_BYTES,
         tile_rows: int = TILE_ROWS,
         kernels: Sequence[FusedKernel] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """``cache_bytes`` is the device memory that pages may stay in, 0 for none; ``kernels``
-        are those that may do the work, by default the installed ones if this is a GPU."""
+        are those that may do the work, by default the installed ones if this is a GPU, and
+        ``clock`` (seconds) tells which is quickest."""
         import torch
 
         self._torch = torch
@@ -82,7 +85,8 @@ class TorchScorer:
         if kernels is None:
             kernels = installed_kernels() if self._is_cuda else ()
         self._rivals = list(kernels)
-        self._kernel: FusedKernel | None = None
+        self._chosen: dict[tuple[int, Any], FusedKernel | None] = {}
+        self._clock = clock
 
     def of_lane(self, name: str) -> LaneScorer:
         """This scorer for one lane, whose pages are others than those of the same ids elsewhere."""
@@ -245,11 +249,10 @@ class TorchScorer:
     ) -> Any:
         """As ``_tile`` for whole pages, by a fused kernel; None where torch does it.
 
-        The first tile that is large enough decides which."""
+        The first tile that is large enough decides which, for each kind of codes."""
         torch = self._torch
-        if not self._rivals and self._kernel is None:
-            return None
-        if self._kernel is None and len(rows) < ENOUGH_ROWS:
+        which = (dim, rows.dtype)
+        if which not in self._chosen and (not self._rivals or len(rows) < ENOUGH_ROWS):
             return None
 
         def score(kernel: FusedKernel) -> Any:
@@ -258,11 +261,20 @@ class TorchScorer:
                 numbers = (numbers * self._fractions(rows, dim)).half()
             return kernel(fused.tokens, fused.counts, numbers, lengths).T * fused.peaks
 
-        if self._kernel is None:
+        if which not in self._chosen:
             wait = torch.cuda.synchronize if self._is_cuda else _no_wait
-            rivals, self._rivals = self._rivals, []
-            self._kernel = quickest(rivals, score, plain, wait)
-        return None if self._kernel is None else score(self._kernel)
+            self._chosen[which] = quickest(self._rivals, score, plain, wait, clock=self._clock)
+        kernel = self._chosen[which]
+        if kernel is None:
+            return None
+        try:
+            return score(kernel)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:  # another shape is compiled anew, which may fail in any way
+            _log.warning("%s is not used any more: %s", kernel.name, error)
+            self._chosen[which] = None
+            return None
 
     def _most(self, values: Any, page_of: Any, pages: int) -> Any:
         """The largest of each page's blocks, ``[pages, columns]``."""

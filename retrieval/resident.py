@@ -114,7 +114,15 @@ class RecordReader:
         """What is shown of the pages at ``offsets`` ``[k]``, in the order asked."""
         if self._cache is None or not len(offsets):
             return self._store.fetch_boxes_and_words(offsets)
-        return self._cache.get(offsets, self._store.fetch_boxes_and_words)
+        return self._cache.get(offsets, self._read)
+
+    def _read(self, offsets: Offsets) -> list[PageRecord]:
+        records = self._store.fetch_boxes_and_words(offsets)
+        for record in records:
+            # Whoever gets one shares it with every later hit of the page.
+            for array in (record.words.boxes, record.words.lines, record.patch_boxes):
+                array.setflags(write=False)
+        return records
 
 
 def _codes_bytes(page: _Page) -> int:

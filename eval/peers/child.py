@@ -24,7 +24,7 @@ from eval.peers.protocol import Engine, Setting, Unsupported
 from eval.peers.workload import Question, Workload
 
 K = 10
-_FEWEST, _WARM = 5, 3
+_FEWEST = 5
 
 Say = Callable[[Mapping[str, Any]], None]
 
@@ -107,15 +107,16 @@ def _measure(engine: Engine, task: Mapping[str, Any], say: Say) -> None:
 def _point(
     engine: Engine, setting: Setting, questions: Sequence[Question], limit_s: float
 ) -> dict[str, Any]:
-    """Every question once, after a few to warm up; fewer questions if they take too long.
+    """Every question a second time, so that an engine has in memory what it keeps there; fewer
+    questions if they take too long.
 
     ``cpu_ms`` is processor time of all threads: what other programs do at the same time does
     not lengthen it as it does the latency.
     """
     warm = time.perf_counter()
-    for question in questions[:_WARM]:
+    for question in questions:
         engine.search(question, K, setting.knobs)
-        if time.perf_counter() - warm > limit_s / 4:
+        if time.perf_counter() - warm > limit_s / 2:
             break
     took: list[float] = []
     cpu: list[float] = []

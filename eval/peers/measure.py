@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from eval.benchmark import Benchmark
 from eval.peers.capabilities import check_capabilities
 from eval.peers.engines import ENGINES
-from eval.peers.environments import interpreter
+from eval.peers.environments import ENVIRONMENTS, interpreter
 from eval.peers.export import export_index, export_synthetic
 from eval.peers.processes import Limits, Outcome, Stage
 from eval.peers.workload import ABOUT, Workload
 from eval.synthetic.build import CollectionSpec
 from eval.synthetic.statistics import Statistics
 from retrieval.errors import InputError
+from retrieval.manifest import read_manifest
 
 OURS = "folioscope"
 REFERENCE = f"{OURS}, vectors"
@@ -138,7 +141,7 @@ def _workloads(
         if settings.asked is None:
             raise InputError("--index needs --asked: the questions to its pages")
         tell("reading the index")
-        place = folder / f"workload-{settings.index.name}-{settings.questions}"
+        place = folder / f"workload-{_sha256_of(settings.index, settings.asked, settings)}"
         if not _kept(place, settings):
             export_index(place, settings.index, settings.asked, settings.questions)
         yield Workload.open(place)
@@ -162,6 +165,13 @@ def _workloads(
             shutil.rmtree(place)
 
 
+def _sha256_of(index: Path, asked: Path, settings: PeerSettings) -> str:
+    """What a workload of an index was made from, for its name."""
+    generation = read_manifest(index).generation
+    said = f"{index.resolve()} {generation} {settings.questions}".encode()
+    return hashlib.sha256(said + asked.read_bytes()).hexdigest()[:16]
+
+
 def _kept(workload: Path, settings: PeerSettings) -> bool:
     """Whether a run before this one wrote it to its end: what it is about is written last."""
     return settings.keep and (workload / ABOUT).exists()
@@ -173,15 +183,16 @@ def _measure(
     index = folder / f"{workload.folder.name}-{engine}"
     common: dict[str, Any] = {"workload": workload.folder, "folder": index}
     note = index.with_name(f"{index.name}.json")
-    if settings.keep and note.exists():
-        kept = json.loads(note.read_text("utf-8"))
-        build = Outcome(**kept | {"findings": tuple(kept["findings"])})
+    kept = _built(note, engine) if settings.keep else None
+    if kept is not None:
+        build = kept
     else:
+        note.unlink(missing_ok=True)
         shutil.rmtree(index, ignore_errors=True)
         index.mkdir()
         build = stage.run(engine, "build", settings.limits, **common)
         if settings.keep and not build.ended:
-            note.write_text(json.dumps(asdict(build)), "utf-8")
+            note.write_text(json.dumps({"by": _releases(engine), **asdict(build)}), "utf-8")
     disk = sum(p.stat().st_size for p in index.rglob("*") if p.is_file()) / 1e6
     runs = {}
     if not build.ended:
@@ -197,6 +208,20 @@ def _measure(
     if not settings.keep or build.ended:
         shutil.rmtree(index, ignore_errors=True)
     return Measured(engine, int(workload.about["pages"]), build, disk, runs)
+
+
+def _built(note: Path, engine: str) -> Outcome | None:
+    """How these releases of an engine built what lies beside ``note``; None if others did."""
+    if not note.exists():
+        return None
+    kept = json.loads(note.read_text("utf-8"))
+    if kept.pop("by", None) != _releases(engine):
+        return None
+    return Outcome(**kept | {"findings": tuple(kept["findings"])})
+
+
+def _releases(engine: str) -> str:
+    return ENVIRONMENTS[engine].pins if engine in ENVIRONMENTS else version("folioscope")
 
 
 def compare(measured: Sequence[Measured]) -> list[dict[str, Any]]:

@@ -175,19 +175,34 @@ def test_asking_for_a_gpu_without_one_says_what_to_do() -> None:
         choose_scorer("cuda")
 
 
+class Clock:
+    """Time passes only where somebody works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
 class Plain:
     """A fused kernel as its users write one: what comes out is right, however it is made."""
 
-    def __init__(self, name: str = "fast", factor: float = 1.0, passes: int = 1) -> None:
-        self.name, self.factor, self.passes, self.calls = name, factor, passes, 0
+    def __init__(
+        self, name: str = "fast", *, factor: float = 1.0, clock: Clock | None = None, s: float = 0
+    ) -> None:
+        self.name, self.factor, self.clock, self.seconds = name, factor, clock, s
+        self.calls = 0
 
     def __call__(self, tokens: Any, counts: Any, rows: Any, lengths: Any) -> Any:
         import torch
 
         self.calls += 1
         assert tokens.dtype == rows.dtype == torch.float16
-        for _ in range(self.passes):
-            products = tokens.float() @ rows.float().T
+        if self.clock is not None:
+            self.clock.now += self.seconds
+        products = tokens.float() @ rows.float().T
         pages = torch.split(products, lengths.tolist(), dim=1)
         best = torch.stack([page.amax(1) for page in pages], dim=1)
         asked = torch.split(best, counts.tolist())
@@ -195,21 +210,27 @@ class Plain:
 
 
 class Broken(Plain):
-    def __call__(self, *problem: Any) -> Any:
-        self.calls += 1
-        raise RuntimeError("no driver")
+    """Works so often, then no more."""
+
+    works = 0
+
+    def __call__(self, tokens: Any, counts: Any, rows: Any, lengths: Any) -> Any:
+        if self.calls >= self.works:
+            self.calls += 1
+            raise RuntimeError("no driver")
+        return super().__call__(tokens, counts, rows, lengths)
 
 
 @pytest.mark.models
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["int8", "fp16", "binary", "fp32"])
-def test_of_the_fused_kernels_only_a_right_one_is_used(
+def test_of_the_fused_kernels_the_quickest_right_one_is_used(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scorer_of = torch_device("cpu")
-    wrong, broken = Plain("wrong", factor=1.1), Broken("broken")
-    slow = Plain("slow", passes=30)
-    scorer = scorer_of("cpu", kernels=[wrong, broken, slow])
+    clock = Clock()
+    wrong, broken = Plain("wrong", factor=1.1, clock=clock), Broken("broken", clock=clock)
+    slow, fast = Plain("slow", clock=clock, s=5.0), Plain("fast", clock=clock, s=-0.5)
+    scorer = torch_device("cpu")("cpu", kernels=[wrong, broken, slow, fast], clock=clock)
     queries, patches = problem(5, kind, [1500] * 7, 32, 2)
     for _ in range(2):
         found = scorer.score_many(queries, patches)
@@ -218,9 +239,34 @@ def test_of_the_fused_kernels_only_a_right_one_is_used(
     if kind == "fp32":
         assert not wrong.calls, "halves hold less than the index was made for"
         return
-    assert wrong.calls == 1 and broken.calls == 1 and slow.calls == 8, "each is tried once"
+    assert wrong.calls == broken.calls == 1 and slow.calls == 8, "each is tried once"
+    assert fast.calls == 8 + 2
     said = " ".join(record.message for record in caplog.records)
     assert "wrong is not used: its scores are" in said and "broken is not used: no driver" in said
+
+
+@pytest.mark.models
+@pytest.mark.timeout(300)
+def test_a_kernel_that_fails_later_costs_no_search(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    kernel = Broken("weary", clock=clock, s=-0.5)
+    kernel.works = 9
+    scorer = torch_device("cpu")("cpu", kernels=[kernel], clock=clock)
+    queries, patches = problem(5, "int8", [1500] * 7, 32, 2)
+    for _ in range(4):
+        found = scorer.score_many(queries, patches)
+        np.testing.assert_allclose(found, expected(queries, patches, 0, 1), rtol=1e-2, atol=1e-2)
+    assert kernel.calls == 10
+    assert "weary is not used any more: no driver" in caplog.text
+
+
+def always(scorer: Any, kernel: Any, dim: int) -> Any:
+    """``scorer``, which has chosen ``kernel``."""
+    import torch
+
+    for dtype in (torch.int8, torch.float16, torch.uint8):
+        scorer._chosen[dim, dtype] = kernel
+    return scorer
 
 
 @devices
@@ -233,15 +279,15 @@ def test_of_the_fused_kernels_only_a_right_one_is_used(
 def test_a_fused_kernel_gets_the_weights_and_the_right_pages(
     device: str, seed: int, kind: str, lengths: list[int], asked: int
 ) -> None:
-    scorer = torch_device(device)(device, kernels=[])
-    scorer._kernel = Plain()
+    kernel = Plain()
+    scorer = always(torch_device(device)(device, kernels=[]), kernel, 16)
     queries, patches = problem(seed, kind, lengths, 16, asked)
     found, wanted = scorer.score_many(queries, patches), expected(queries, patches, 0, 1)
     np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
     size = max(float(q.weights @ np.linalg.norm(q.vectors, axis=1)) for q in queries)
     full = np.isfinite(wanted)
     np.testing.assert_allclose(found[full], wanted[full], atol=6e-3 * size * 12)
-    assert scorer._kernel.calls == bool(full.any())
+    assert kernel.calls == bool(full.any())
 
 
 @pytest.mark.gpu
@@ -257,8 +303,7 @@ def test_the_kernels_of_other_packages_agree_with_numpy(name: str) -> None:
     if kernel is None:
         pytest.skip(f"{name} is not installed")
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    scorer = scorer_of("cpu" if interpreted else "cuda", kernels=[])
-    scorer._kernel = kernel
+    scorer = always(scorer_of("cpu" if interpreted else "cuda", kernels=[]), kernel, 128)
     for kind in ("int8", "fp16", "binary"):
         queries, patches = problem(7, kind, [40, 3, 0, 90], 128, 3)
         found, wanted = scorer.score_many(queries, patches), expected(queries, patches, 0, 1)

@@ -160,9 +160,10 @@ class Folioscope(Engine):
     def _searcher(self, lanes: str, candidates: int, signs: int = _SIGNS) -> Searcher:
         key = (lanes, candidates, signs)
         if key not in self._searchers:
-            self._searchers[key] = Searcher(
-                self._store, self._coarse, self._encoder, _settings(*key)
-            )
+            # One at a time: each keeps pages of its own.
+            self._searchers = {
+                key: Searcher(self._store, self._coarse, self._encoder, _settings(*key))
+            }
         return self._searchers[key]
 
 
