@@ -40,7 +40,7 @@ from retrieval.types import (
 
 _CANDIDATES = (50, 100, 200, 400, 800)
 # Quicker: fewer pages read, of few or none that are looked at by the signs of their patches.
-_QUICK_CANDIDATES, _QUICK_SIGNS = (10, 20, 50), (0, 32_000)
+_QUICK_CANDIDATES, _QUICK_SIGNS = (10, 20, 50), (0, 16_000, 32_000)
 _SIGNS = CandidateSettings().signed_patches
 # Every page scored from memory, where that is no longer than two stages.
 _RESIDENT_UP_TO, _RESIDENT_MB = 20_000, 2000.0
