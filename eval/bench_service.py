@@ -9,7 +9,6 @@ come, hits first; what is deleted must stay deleted after another start.
 from __future__ import annotations
 
 import random
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ from typing import Any
 from eval.benchmark import Benchmark
 from eval.datasets import Question, read_questions
 from eval.service_steps import Sources, Steps, add_damages, add_what_is_there, documents_of
-from eval.serving_process import ServedIndex
+from eval.serving_process import ServedIndex, empty_server
 from retrieval.errors import ServiceError
 from serving.client import ApiError, Client
 from serving.http.schemas import Document, JobOut
@@ -46,12 +45,8 @@ def measure_service(
     """
     found = Sources(sources)
     questions = [] if questions_file is None else read_questions(questions_file)
-    with tempfile.TemporaryDirectory(prefix="folioscope-service-") as folder:
-        server = ServedIndex(Path(folder) / "index", log=Path(folder) / "log")
-        try:
-            return _Run(server, found, questions, random.Random(seed)).measure(kill_at)
-        finally:
-            server.kill()
+    with empty_server() as server:
+        return _Run(server, found, questions, random.Random(seed)).measure(kill_at)
 
 
 class _Run:

@@ -9,7 +9,6 @@ deleted. What the page shows is held against the files and against what the serv
 from __future__ import annotations
 
 import random
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from typing import Any
 from eval.benchmark import Benchmark
 from eval.datasets import Question, read_questions
 from eval.service_steps import Sources, Steps, add_damages, add_what_is_there, documents_of
-from eval.serving_process import ServedIndex
+from eval.serving_process import ServedIndex, empty_server
 from eval.web_page import JobRow, Shown, WebPage, open_browser
 from retrieval.errors import InputError, ServiceError
 from serving.http.schemas import Document
@@ -57,15 +56,11 @@ def measure_service_page(
             raise InputError(
                 f"cannot keep screenshots in {screenshots}: {error.strerror}; name a folder"
             ) from error
-    with open_browser() as browser, tempfile.TemporaryDirectory(prefix="folioscope-") as folder:
-        server = ServedIndex(Path(folder) / "index", log=Path(folder) / "log")
-        try:
-            steps = Steps()
-            steps.add("ready, empty", server.start(), 1, 1)
-            run = _Run(server, browser, found, questions, steps, screenshots, random.Random(seed))
-            return run.measure(kill_at)
-        finally:
-            server.kill()
+    with open_browser() as browser, empty_server() as server:
+        steps = Steps()
+        steps.add("ready, empty", server.start(), 1, 1)
+        run = _Run(server, browser, found, questions, steps, screenshots, random.Random(seed))
+        return run.measure(kill_at)
 
 
 class _Run:

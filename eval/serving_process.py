@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2 as httpx
@@ -19,6 +21,17 @@ from serving.client import Client
 _READY_SECONDS = 120
 _ALIVE_LOOK = 0.1
 _TAIL = 500
+
+
+@contextmanager
+def empty_server() -> Iterator[ServedIndex]:
+    """A server without documents, not yet started; it and its folder are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="folioscope-service-") as folder:
+        server = ServedIndex(Path(folder) / "index", log=Path(folder) / "log")
+        try:
+            yield server
+        finally:
+            server.kill()
 
 
 class ServedIndex:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from indexing.flags import verdict_of
@@ -316,9 +316,22 @@ def _inspect(
                 _clear_skip(writer, found)
             else:
                 known.expect(found)
-                fresh.append(found)
+                fresh.append(_described_as_before(writer, found, count))
     count.documents = 0
     return fresh, unchanged
+
+
+def _described_as_before(
+    writer: StoreWriter, document: DocumentInfo, count: _Count
+) -> DocumentInfo:
+    """A source whose content changed keeps the metadata that are not said again, as one does that
+    moved. One that is read again has what was asked for, and no more."""
+    before = [writer.documents[i] for i in _outdated(writer, document, count)]
+    kept: dict[str, MetadataValue] = {}
+    for row in before:
+        if row.doc_id not in count.again:
+            kept |= row.metadata
+    return replace(document, metadata={**kept, **document.metadata}) if kept else document
 
 
 def _skip(

@@ -60,6 +60,16 @@ def test_a_new_name_is_part_of_what_a_document_says_about_itself(
     assert Path(hit.source).name == "xylophone handbook.pdf" and hit.scores["document"] > 0
 
 
+def test_a_file_that_changed_keeps_what_was_said_of_it(index: Index, books: Path) -> None:
+    index.add([books], metadata={"year": 2020, "team": "x"})
+    some = sorted(books.glob("*.pdf"))
+    some[0].write_bytes(some[1].read_bytes() + b"\n% another edition\n")
+    report = index.add([books], metadata={"team": "y"})
+    assert report.documents_added == 1
+    assert all(row["metadata"] == {"year": 2020, "team": "y"} for row in index.documents())
+    assert index.search("bees", filter="year = 2020").hits
+
+
 def test_new_metadata_are_learnt_and_old_ones_stay(index: Index, books: Path) -> None:
     index.add([books], metadata={"year": 2020, "team": "x"})
     generation = index.status().generation

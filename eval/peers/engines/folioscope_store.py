@@ -46,6 +46,12 @@ _SIGNS = CandidateSettings().signed_patches
 _RESIDENT_UP_TO, _RESIDENT_MB = 20_000, 2000.0
 # Pages that the coarse vectors propose, of which the signs of their patches choose.
 _POOL = 1000
+# Where a scan from memory is not to be had: that many more patches looked at by their signs.
+_THOROUGH_CANDIDATES, _THOROUGH_SIGNS, _PATCHES_A_PAGE = (
+    400,
+    (1_280_000, 2_560_000, 12_800_000),
+    128,
+)
 _CHECKPOINT_PAGES = 20_000
 _LETTER, _WORDS_A_LINE = (612.0, 792.0), 12
 
@@ -118,6 +124,14 @@ class Folioscope(Engine):
         curve += [Setting("vectors", {"lanes": "vectors", "candidates": n}) for n in counts]
         if pages <= _RESIDENT_UP_TO:
             curve.append(Setting("vectors", {"lanes": "in memory", "candidates": pages}))
+        else:
+            curve += [
+                Setting(
+                    "vectors",
+                    {"lanes": "vectors", "candidates": _THOROUGH_CANDIDATES, "signs": signs},
+                )
+                for signs in _THOROUGH_SIGNS
+            ]
         usual = min(100, pages)
         for lanes in ("vectors and places", "all lanes") if text else ("vectors and places",):
             curve.append(Setting(lanes, {"lanes": lanes, "candidates": usual}))
@@ -179,7 +193,9 @@ def _settings(lanes: str, candidates: int, signs: int) -> SearchSettings:
         weights=RankingWeights(bm25=0.0, document=0.0, length=0.0),
         candidates=CandidateSettings(
             candidates=candidates,
-            coarse_pool=max(_POOL, 4 * candidates) if signs else candidates,
+            coarse_pool=max(_POOL, 4 * candidates, signs // _PATCHES_A_PAGE)
+            if signs
+            else candidates,
             bm25_pool=0,
             documents=0,
             best_documents=0,
