@@ -29,6 +29,7 @@ from serving.http.schemas import (
     Documents,
     JobOut,
     PageOut,
+    Refused,
     SearchResponse,
     Upload,
 )
@@ -36,7 +37,7 @@ from serving.http.schemas import (
 Model = TypeVar("Model", bound=BaseModel)
 _FINISHED = ("done", "failed", "cancelled")
 _LONGEST_WAIT = 60.0
-__all__ = ["ApiError", "AskEvent", "AsyncClient", "Client"]
+__all__ = ["ApiError", "AskEvent", "AsyncClient", "Client", "UploadJob"]
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
@@ -91,6 +92,13 @@ def _headers(key: str | None) -> dict[str, str]:
 
 def _unreachable(url: httpx.URL, error: httpx.TransportError) -> ServiceError:
     return ServiceError(f"cannot reach {url}: {error!r}; is `folioscope serve` running there?")
+
+
+class UploadJob(JobOut):
+    """The job of an upload; ``refused`` are the files of a kind that is not read, which it leaves
+    out."""
+
+    refused: list[Refused]
 
 
 class Client(_Calls):
@@ -172,7 +180,7 @@ class Client(_Calls):
         metadata: Mapping[str, MetadataValue] | None = None,
         *,
         wait: float = 0,
-    ) -> JobOut:
+    ) -> UploadJob:
         """Send files; returns the job, after its end or ``wait`` seconds."""
         with ExitStack() as opened:
             upload = self._send(
@@ -182,7 +190,7 @@ class Client(_Calls):
                 files=_parts(files, opened),
                 data=self._form(metadata),
             )
-        return self.job(upload.job.id, wait=wait)
+        return _with_refused(self.job(upload.job.id, wait=wait), upload)
 
     def job(self, job_id: str, *, wait: float = 0) -> JobOut:
         """A job, after its end or ``wait`` seconds."""
@@ -322,7 +330,7 @@ class AsyncClient(_Calls):
         metadata: Mapping[str, MetadataValue] | None = None,
         *,
         wait: float = 0,
-    ) -> JobOut:
+    ) -> UploadJob:
         """Send files; returns the job, after its end or ``wait`` seconds."""
         with ExitStack() as opened:
             parts = _parts(files, opened)
@@ -333,7 +341,7 @@ class AsyncClient(_Calls):
                 request.stream = ReadInThread(request.stream)
             response = await self._answer(self._http.send(request))
         upload = Upload.model_validate_json(response.content)
-        return await self.job(upload.job.id, wait=wait)
+        return _with_refused(await self.job(upload.job.id, wait=wait), upload)
 
     async def job(self, job_id: str, *, wait: float = 0) -> JobOut:
         """A job, after its end or ``wait`` seconds."""
@@ -395,6 +403,10 @@ class AsyncClient(_Calls):
             return _checked(await sent)
         except httpx.TransportError as error:
             raise _unreachable(self._http.base_url, error) from error
+
+
+def _with_refused(job: JobOut, upload: Upload) -> UploadJob:
+    return UploadJob(**job.model_dump(), refused=upload.refused)
 
 
 def _parts(files: Sequence[str | Path], opened: ExitStack) -> list[Any]:

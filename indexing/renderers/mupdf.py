@@ -163,9 +163,20 @@ class MuPdfDocument:
         self._said += pymupdf.TOOLS.mupdf_warnings(reset=True)
         # Some damage shows only when the objects of a page are read.
         repaired = ("repaired",) if self._document.is_repaired else ()
-        damaged = ("page-damaged",) if _DAMAGE.search(self._said) else ()
+        is_damaged = _DAMAGE.search(self._said) or (repaired and self._lacks_content(number))
+        damaged = ("page-damaged",) if is_damaged else ()
         hidden = ("hidden-text",) if self._beside >= _BESIDE else ()
         return (*repaired, *damaged, *hidden)
+
+    def _lacks_content(self, number: int) -> bool:
+        """Whether the page, or what it draws, is named by the file and not in it: where a file is
+        cut off MuPDF shows such pages as blank and says nothing."""
+        page = self._page(number)
+        try:
+            self._document.xref_get_key(page.xref, "Contents")
+            return not all(self._document.xref_is_stream(at) for at in page.get_contents())
+        except (RuntimeError, ValueError):
+            return True
 
     def render(self, number: int, dpi: int, max_pixels: int) -> Image:
         page = self._page(number)

@@ -79,7 +79,7 @@ function jobRow(job) {
     onclick: async () => { try { await api.act(`/v1/jobs/${job.id}/cancel`); watch(); } catch (error) { toast(error.message); } },
   }, "Cancel");
   const wrong = (job.result?.skipped ?? []).map((item) => h("li", {}, h("strong", {}, item.name), ` ${item.reason}`));
-  const element = h("div", { class: `job ${job.state}` },
+  const element = h("div", { class: `job ${inVain(job) ? "failed" : job.state}` },
     h("span", { class: "what" }, what), said, bar || null, cancel || null,
     wrong.length ? h("ul", { class: "wrong" }, ...wrong) : null);
   const update = (now) => {
@@ -103,7 +103,14 @@ function standing(job) {
   return `${files}${job.pages_done.toLocaleString()} of ${plural(job.pages_total, "page")}`;
 }
 
+/** A job that ended in order and of whose files none could be read. */
+function inVain(job) {
+  const { documents_added: added = 0, unchanged = 0, pages_removed: removed = 0, skipped = [] } = job.result ?? {};
+  return job.state === "done" && skipped.length > 0 && !added && !unchanged && !removed;
+}
+
 function summary(job) {
+  if (inVain(job)) return "nothing of it could be read";
   const { documents_added: added = 0, pages_added: pages = 0, pages_removed: removed = 0, unchanged = 0 } = job.result ?? {};
   const parts = [];
   if (added) parts.push(`${plural(added, "document")}, ${plural(pages, "page")} added`);

@@ -18,6 +18,7 @@ from retrieval.coarse_kinds import KINDS
 from retrieval.encoders.text import TextEncoder
 from retrieval.errors import EncoderError, StorageError
 from retrieval.types import PageContent, PageEmbedding
+from tests.indexing import samples
 from tests.indexing.pdfs import BEES, OWLS, PASSWORD, SWARM, TIDES, write_books, write_pdf
 from tests.retrieval.search_samples import TopicEncoder
 
@@ -91,6 +92,21 @@ def test_what_changed_replaces_what_it_was(index: Index, books: Path) -> None:
     assert index.search("nectar wax combs", mode="bm25").hits == ()
     assert best(index, "when are spring tides") == ("bees.pdf", 0)
     assert index.verify() == []
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_of_a_file_that_is_cut_off_the_pages_it_lost_are_told(
+    index: Index, books: Path, share: float
+) -> None:
+    whole = samples.pdf([BEES] * 6)
+    (books / "bees.pdf").write_bytes(whole[: int(share * len(whole))])
+    (told,) = index.add([books]).flagged
+    assert told.source.endswith("bees.pdf") and "page-damaged" in told.flags
+    # What is put back whole lacks nothing.
+    (books / "bees.pdf").write_bytes(whole.replace(b"startxref", b"startxerf"))
+    report = index.add([books])
+    assert report.documents_added == 1 and report.flagged == ()
+    assert "repaired" in index.status().flags
 
 
 def test_two_files_that_changed_places(index: Index, books: Path) -> None:

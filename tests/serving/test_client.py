@@ -25,8 +25,10 @@ def test_the_main_job_in_a_few_lines(
     url = str(start(tmp_path / "index").base_url)
     with Client(url) as client:
         invoice = sample_documents / "invoice-ff-2025-0318.pdf"
-        job = client.upload([invoice], {"year": 2025}, wait=100)
-        assert job.state == "done" and job.result is not None
+        (tmp_path / "code.py").write_text("print()")
+        job = client.upload([invoice, tmp_path / "code.py"], {"year": 2025}, wait=100)
+        assert job.state == "done" and job.result is not None and job.files == [invoice.name]
+        assert [(item.name, bool(item.reason)) for item in job.refused] == [("code.py", True)]
         found = client.search("total of the invoice", filter="year = 2025")
         hit = found.hits[0]
         assert hit.name == invoice.name and hit.regions
