@@ -72,7 +72,9 @@ def _made(kind: str, data: str) -> AskEvent | None:
 
 def refusal(problem: dict[str, Any], status: int = 500, otherwise: str = "") -> ApiError:
     """The error that a problem document is; ``status`` and ``otherwise`` where it is none."""
-    said = f"{problem.get('detail', otherwise)} {problem.get('remedy', '')}".strip()
+    detail, remedy = str(problem.get("detail", otherwise)), str(problem.get("remedy", ""))
+    between = "" if not remedy or detail.endswith((".", "!", "?")) else "."
+    said = f"{detail}{between} {remedy}".strip()
     after = problem.get("retry_after")
     return ApiError(
         int(problem.get("status", status)),

@@ -50,6 +50,8 @@ def test_the_main_job_in_a_few_lines(
         assert (refused.value.status, refused.value.code) == (404, "no-such-document")
         with pytest.raises(InputError, match="cannot be read"):
             client.upload(["missing.pdf"])
+        with pytest.raises(ApiError, match=r"[.] Send documents[.]$"):
+            client.upload([tmp_path / "code.py"])
         send_many(client, tmp_path)
 
     async def again() -> None:
