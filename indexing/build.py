@@ -184,7 +184,8 @@ def add_sources(
     encoders of the index's further lanes.
 
     The documents ``again`` are read even though their sources have not changed. Each stays as it
-    is if reading fails, or loses more than it did before.
+    is if reading fails, or loses more than it did before; so does one whose source has changed to
+    a damaged one with fewer words.
     """
     held: dict[str, list[int]] = {}
     for doc_id, row in writer.documents.items():
@@ -388,8 +389,8 @@ def _write_document(
         words += len(row.content.words)
         count.tell("read", document.source)
 
-    again = [writer.documents[i] for i in _outdated(writer, document, count) if i in count.again]
-    rows = no_worse(rows_of(events, on_page), document, again, writer)
+    outdated = [writer.documents[i] for i in _outdated(writer, document, count)]
+    rows = no_worse(rows_of(events, on_page), document, outdated, count.again, writer)
     try:
         doc_id = writer.add_document(document, started.context, rows)
     except (StorageError, EncoderError):

@@ -87,7 +87,6 @@ _LOSSES = (
     "cut-off",
 )
 
-
 # The file is damaged; whether words went with it these do not say.
 _DAMAGE = ("repaired", "opened-by-pdfium", "page-damaged")
 
@@ -100,6 +99,11 @@ def losses(flags: Mapping[str, int]) -> dict[str, int]:
 def damage(flags: Mapping[str, int]) -> dict[str, int]:
     """Those of a document's flags, with how often each, that tell of a damaged file."""
     return {flag: flags[flag] for flag in _DAMAGE if flags.get(flag)}
+
+
+def lacks(flags: Mapping[str, int]) -> dict[str, int]:
+    """Those of a document's flags, with how often each, that tell that words may be missing."""
+    return {flag: flags[flag] for flag in (*_LOSSES, "page-damaged") if flags.get(flag)}
 
 
 def in_sentence(flag: str) -> str:

@@ -109,6 +109,23 @@ def test_of_a_file_that_is_cut_off_the_pages_it_lost_are_told(
     assert "repaired" in index.status().flags
 
 
+def test_a_broken_copy_does_not_replace_what_was_whole(index: Index, books: Path) -> None:
+    bees = books / "bees.pdf"
+    whole = samples.pdf([" ".join([BEES] * 4)] * 6)
+    bees.write_bytes(whole)
+    index.add([books])
+    before = index.documents()
+    bees.write_bytes(whole[: len(whole) // 2])
+    reason = skipped(index.add([books]))["bees.pdf"]
+    assert "less of it can be read than before" in reason and "of 336 words" in reason
+    assert index.documents() == before and index.verify() == []
+    # A shorter edition is none the worse, however it was written.
+    bees.write_bytes(samples.pdf([BEES]).replace(b"startxref", b"startxerf"))
+    report = index.add([books])
+    assert (report.documents_added, skipped(report)) == (1, {})
+    assert {row["pages"] for row in index.documents()} != {row["pages"] for row in before}
+
+
 def test_two_files_that_changed_places(index: Index, books: Path) -> None:
     """Their contents are both known, yet each has to be found under its new name."""
     index.add([books])
