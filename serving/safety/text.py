@@ -27,6 +27,10 @@ _LOOKALIKES = str.maketrans(
     "авсеԁһіјӏмпорԛгѕтуѵѡхАВСЕНІЈКМОРЅТУХαβεικνορτυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
     "abcedhijlmnopqrstuvwxABCEHIJKMOPSTYXabeiknoptuxwABEZHIKMNOPTYX",
 )
+# Greek letters that formulas are written with; the others in the table are drawn exactly like the
+# Latin ones, so nobody picks them as a symbol.
+_SYMBOLS = frozenset("αβεικνρτυχω")
+_FUNCTIONS = re.compile(r"arc|sin|cos|tan|cot|log|exp|lim|max|min|arg")
 _WORD = re.compile(r"\w+")
 _LATIN = re.compile(r"[A-Za-z]")
 _FOREIGN = re.compile(r"[Ͱ-ϿЀ-ԯ]")
@@ -37,8 +41,8 @@ _MOST_DECODED = 4000
 @dataclass(frozen=True, slots=True)
 class Plain:
     """``text`` with nothing hidden left. The counts say how much was: characters without width,
-    direction overrides, invisible tag letters, words that mix alphabets; ``decoded`` is readable
-    text found in base64."""
+    direction overrides, invisible tag letters, words with letters of another alphabet that pass for
+    Latin; ``decoded`` is readable text found in base64."""
 
     text: str
     no_width: int
@@ -76,13 +80,30 @@ def plain(text: str) -> Plain:
         nonlocal mixed
         word = match.group()
         if _LATIN.search(word) and _FOREIGN.search(word):
-            mixed += 1
+            mixed += _disguised(word)
             return word.translate(_LOOKALIKES)
         return word
 
     if _FOREIGN.search(shown):
         shown = _WORD.sub(alike, shown)
     return Plain(shown, no_width, direction, tags, mixed, decoded)
+
+
+def _disguised(word: str) -> bool:
+    """Whether a word of two alphabets passes for a Latin one: every letter that is not Latin looks
+    like one (mixed-script confusables, Unicode Technical Standard 39, section 5).
+
+    A letter that looks like none hides nothing: "kΩ", "μm", "Δt". Nor does the symbol of a formula
+    beside its index or its function: "ωmax", "sinθ", "kBΔ".
+    """
+    foreign = _FOREIGN.findall(word)
+    if any(ord(letter) not in _LOOKALIKES for letter in foreign):
+        return False
+    if not _SYMBOLS.issuperset(foreign):
+        return True
+    rest = _FUNCTIONS.sub("", word).strip("_0123456789")
+    inside = any(letter in _SYMBOLS for letter in rest[1:-1])
+    return len(_LATIN.findall(rest)) > 2 and (inside or len(foreign) > 1)
 
 
 def _decoded(encoded: str) -> str:
