@@ -126,7 +126,7 @@ class _Run:
             seconds = time.monotonic() - began
             ended = [client.job(job) for job in jobs]
             listed = list(documents_of(client))
-            skipped = sum(len((job.result or {}).get("skipped", ())) for job in ended)
+            skipped = sum(len(job.result.skipped) for job in ended if job.result)
         self._row("jobs done", seconds, sum(j.state == "done" for j in ended), len(jobs))
         self._asked("after it", asker)
         with self._server.client() as client:

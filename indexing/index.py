@@ -7,7 +7,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -397,7 +397,7 @@ class Index:
             compression=searcher.store.compression.name,
             coarse_kind=searcher.coarse.kind,
             coarse_memory_bytes=searcher.coarse_memory_bytes,
-            disk_bytes=sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file()),
+            disk_bytes=self._disk_bytes(),
             flags=dict(flags),
             page_flags=dict(page_flags),
             skipped=tuple(SkippedSource(source, why) for source, _, why in manifest.skipped),
@@ -591,7 +591,13 @@ class Index:
         return coarse_builder(self._settings.coarse_of(manifest))
 
     def _disk_bytes(self) -> int:
-        return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
+        found = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                # A commit beside takes files of generations that nobody reads any more.
+                with suppress(FileNotFoundError):
+                    found += Path(folder, name).stat().st_size
+        return found
 
     def _open_searcher(self) -> Searcher:
         with self._lock:

@@ -95,8 +95,7 @@ def _unreachable(url: httpx.URL, error: httpx.TransportError) -> ServiceError:
 
 
 class UploadJob(JobOut):
-    """The job of an upload; ``refused`` are the files of a kind that is not read, which it leaves
-    out."""
+    """The job of an upload; ``refused`` are the files that the server did not take, and why."""
 
     refused: list[Refused]
 

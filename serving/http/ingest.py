@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ def _work(index: Index, request: Mapping[str, Any], say: Any) -> dict[str, Any]:
         else:
             result = _change(index, request, progress)
         result["generation"] = index.refresh()
+        result["documents"] = _made(index, request, result)
         return result
     finally:
         index.close()
@@ -95,33 +96,33 @@ class _Progress:
 
 
 def _change(index: Index, request: Mapping[str, Any], progress: _Progress) -> dict[str, Any]:
-    uploads = [plain_path(Path(path)) for path in request.get("discard", ())]
-    removed = [_remove(index, int(doc_id), uploads) for doc_id in request["remove"]]
+    removed = [_remove(index, int(doc_id)) for doc_id in request["remove"]]
     files = {plain_path(Path(file["path"])): file["metadata"] for file in request["add"]}
     if not files:
-        return {"pages_removed": sum(removed), "documents": [], "skipped": []}
+        return {"pages_removed": sum(removed), "skipped": []}
     # Tenants may have the same file; each has its own document.
     report = index.add(
         list(files), metadata_of=lambda path: files[path], copies=True, progress=progress
     )
-    return {"pages_removed": sum(removed), "documents": [], **_told(report)}
+    return {"pages_removed": sum(removed), **_told(report)}
 
 
 def _reread(index: Index, request: Mapping[str, Any], progress: _Progress) -> dict[str, Any]:
-    """Raises ``InputError`` if the document cannot be read again; it is as it was then."""
+    """``replaced`` in the result are the ids under which the document was known before. Raises
+    ``InputError`` if it cannot be read again; it is as it was then."""
     (file,), (wanted,) = request["add"], request["remove"]
-    path = plain_path(Path(file["path"]))
     held = {row["doc_id"]: row for row in index.documents()}
     # A run that was interrupted after its commit replaced the document with another at its place.
-    there = [i for i, row in held.items() if plain_path(Path(row["source"])) == path]
-    doc_id = wanted if wanted in held else max(there, default=None)
+    there = _by_file(index).get(plain_path(Path(file["path"])))
+    doc_id = wanted if wanted in held else there
     if doc_id is None:
         gone = {"path": file["path"], "reason": "the document was removed before its turn came"}
-        return {"pages_removed": 0, "documents": [], "skipped": [gone]}
+        return {"pages_removed": 0, "skipped": [gone]}
     report = index.reread(doc_id, metadata=file["metadata"], progress=progress)
     if report.skipped:
         raise InputError(report.skipped[0].reason)
-    return {"pages_removed": held[doc_id]["pages"], "documents": [], **_told(report)}
+    replaced = sorted({int(wanted), doc_id})
+    return {"pages_removed": held[doc_id]["pages"], "replaced": replaced, **_told(report)}
 
 
 def _told(report: BuildReport) -> dict[str, Any]:
@@ -133,15 +134,26 @@ def _told(report: BuildReport) -> dict[str, Any]:
     }
 
 
-def _remove(index: Index, doc_id: int, uploads: Sequence[Path]) -> int:
-    """Pages removed; 0 if an interrupted run of the same request removed them before.
+def _made(
+    index: Index, request: Mapping[str, Any], result: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The documents that the files of a request are now, those that were there before too."""
+    skipped = {item["path"] for item in result["skipped"]}
+    files = dict.fromkeys(plain_path(Path(file["path"])) for file in request["add"])
+    held = _by_file(index)
+    return [{"id": held[f], "name": f.name} for f in files if f in held and str(f) not in skipped]
 
-    An upload that was read anew before its turn came has another id, and is known by its file:
-    nobody but this process's earlier jobs can have put it there.
-    """
-    held = {row["doc_id"]: plain_path(Path(row["source"])) for row in index.documents()}
-    anew = [held_id for held_id, source in held.items() if source in uploads]
-    return sum(index.remove(held_id) for held_id in ([doc_id] if doc_id in held else anew))
+
+def _by_file(index: Index) -> dict[Path, int]:
+    """The newest document of each file."""
+    rows = sorted(index.documents(), key=lambda row: int(row["doc_id"]))
+    return {plain_path(Path(row["source"])): int(row["doc_id"]) for row in rows}
+
+
+def _remove(index: Index, doc_id: int) -> int:
+    """Pages removed; 0 if an interrupted run of the same request removed them before."""
+    held = {row["doc_id"] for row in index.documents()}
+    return index.remove(doc_id) if doc_id in held else 0
 
 
 if __name__ == "__main__":

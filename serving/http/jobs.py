@@ -112,6 +112,20 @@ class Jobs:
                 found |= {file["path"] for file in json.loads(row["work"])["add"]}
         return found
 
+    def known_now(self, collection: str, doc_id: int) -> int:
+        """The id of a document that jobs have read anew, and so replaced, since it was named."""
+        while rows := self._database.rows(
+            "SELECT max(json_extract(result, '$.documents[0].id')) AS id FROM jobs"
+            " WHERE collection = ? AND kind = 'reindex' AND state = 'done'"
+            " AND EXISTS (SELECT 1 FROM json_each(result, '$.replaced') WHERE value = ?)",
+            collection,
+            doc_id,
+        ):
+            if rows[0]["id"] is None or rows[0]["id"] <= doc_id:
+                break
+            doc_id = int(rows[0]["id"])
+        return doc_id
+
     def waiting(self, collection: str) -> int:
         """Jobs that are not finished."""
         rows = self._database.rows(
@@ -194,6 +208,18 @@ def _reason(job: Job, reason: str) -> str:
         return reason
     # It may have been committed just before it was cancelled.
     return f"the document is kept as it was{' or replaced' * (reason == _CANCELLED)}: {reason}"
+
+
+def _outcome(result: Mapping[str, Any]) -> tuple[JobState, Mapping[str, Any]]:
+    """How a job ended that went to its end: one that came to nothing has failed, and says why."""
+    skipped = result["skipped"]
+    changed = sum(result.get(of, 0) for of in ("documents_added", "unchanged", "pages_removed"))
+    if changed or not skipped:
+        return "done", result
+    reason = public(skipped[0]["reason"], skipped[0]["path"])
+    if len(skipped) > 1:
+        reason = f"none of its {len(skipped)} files could be read; the first of them: {reason}"
+    return "failed", {**result, "reason": reason}
 
 
 class _IndexBusyError(Exception):
@@ -296,7 +322,9 @@ class JobWorker:
         try:
             if process.stdin is None or process.stdout is None:
                 raise OSError("no pipes")
-            process.stdin.write(json.dumps({"kind": job.kind, **job.work}) + "\n")
+            named = [self._jobs.known_now(job.collection, i) for i in job.work["remove"]]
+            request = {"kind": job.kind, **job.work, "remove": named}
+            process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
             for line in process.stdout:
                 event = json.loads(line)
@@ -305,11 +333,11 @@ class JobWorker:
                     continue
                 if event["event"] == "done":
                     self._finished(job, event["result"])
-                    self._jobs.finish(job.id, "done", event["result"])
+                    self._jobs.finish(job.id, *_outcome(event["result"]))
                     return
                 _log.warning("job %s: %s", job.id, event["message"])
-                named = (file["path"] for file in job.work.get("add", ()))
-                reason = public(event["message"], self._index_path, *named)
+                files = (file["path"] for file in job.work.get("add", ()))
+                reason = public(event["message"], self._index_path, *files)
                 if event["kind"] == "StorageError":
                     raise _IndexBusyError(reason)
                 self._jobs.finish(job.id, "failed", {"reason": _reason(job, reason)})

@@ -62,8 +62,38 @@ class Documents(_Out):
     documents: list[Document]
 
 
+class Refused(_Out):
+    """A file that was not taken, and why. ``code`` is as in a problem document."""
+
+    name: str
+    reason: str
+    code: str = Field(default="", examples=["unknown-kind", "file-too-large", "empty-file"])
+
+
+class DocumentMade(_Out):
+    """A document that a file of a job has become, or was already."""
+
+    id: int
+    name: str
+
+
+class JobResult(_Out):
+    """What a finished job did. ``reason`` says why one failed or was cancelled."""
+
+    documents: list[DocumentMade] = Field(
+        default=[], description="What its files are in the index now, also those there before."
+    )
+    documents_added: int = 0
+    pages_added: int = 0
+    pages_removed: int = 0
+    unchanged: int = Field(default=0, description="Files that were in the index already.")
+    skipped: list[Refused] = Field(default=[], description="Files that could not be read.")
+    generation: int | None = None
+    reason: str | None = None
+
+
 class JobOut(_Out):
-    """A job and how far it is."""
+    """A job and how far it is. One none of whose files could be read has failed."""
 
     id: str
     collection: str
@@ -82,10 +112,7 @@ class JobOut(_Out):
     created: float = Field(description="Seconds since 1970, UTC; so are started and ended.")
     started: float | None
     ended: float | None
-    result: dict[str, Any] | None = Field(
-        description="When finished: documents_added, pages_added, pages_removed, unchanged, "
-        "skipped (name and reason); or the reason of a failure."
-    )
+    result: JobResult | None = Field(description="When finished.")
 
 
 class RegionOut(_Out):
@@ -262,15 +289,8 @@ class CollectionOut(_Out):
     skipped: list[dict[str, str]]
 
 
-class Refused(_Out):
-    """A file of an upload that is not of a kind that is read."""
-
-    name: str
-    reason: str
-
-
 class Upload(_Out):
-    """What became of an upload."""
+    """What became of an upload: ``files`` wait in ``job``, ``refused`` were not taken."""
 
     job: JobOut
     files: list[str]

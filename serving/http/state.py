@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Annotated
@@ -127,19 +128,16 @@ def writable(server: ServerState) -> None:
         )
 
 
-def audit(
+async def audit(
     server: ServerState, request: Request, who: Principal, collection: str, target: str
 ) -> None:
     """Note a change that was asked for: who, what, where."""
-    with server.database.transaction() as connection:
-        connection.execute(
-            "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                time.time(),
-                who.key,
-                f"{request.method} {request.scope['route'].path}",
-                collection,
-                target,
-                request.state.request_id,
-            ),
-        )
+    action = f"{request.method} {request.scope['route'].path}"
+    noted = (time.time(), who.key, action, collection, target, request.state.request_id)
+
+    def write() -> None:
+        with server.database.transaction() as connection:
+            connection.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)", noted)
+
+    # The disk has it when this returns; meanwhile the event loop must not wait for the disk.
+    await asyncio.to_thread(write)

@@ -14,15 +14,18 @@ import shutil
 import tempfile
 import threading
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from retrieval.manifest import fsync_folder
+from serving.http.forms import no_room
 from serving.http.problems import Problem
 
 _UNSAFE = re.compile(r"[^\w .()+,&-]+")
 _LONGEST = 120
+_CHUNK = 1 << 20
 # Room for the index and its next commit, beside the upload itself.
 _KEEP_FREE = 200_000_000
 # A file is stored before its job is queued; and who sent one in vain may ask about it.
@@ -58,31 +61,25 @@ class Uploads:
         # A file that is being sent again must not be swept away.
         self._moving = threading.Lock()
 
-    async def store(self, chunks: AsyncIterator[bytes], name: str, owner: str) -> Path:
+    def store(self, content: BinaryIO, name: str, owner: str) -> Path:
         """Write a file to disk, durably; returns where. The same content is kept once for each
         ``owner`` (tenants must not be able to touch each other's copies).
 
         Raises ``Problem`` 413 if it is too large, 422 if it is empty, 503 if the disk is full.
         """
         try:
-            return await self._store(chunks, name, owner)
+            return self._store(content, name, owner)
         except OSError as error:
-            raise Problem(
-                503,
-                "cannot-store",
-                f"{name} could not be stored.",
-                "Try again later; the server's disk may be full.",
-                {"Retry-After": "60"},
-            ) from error
+            raise no_room(name) from error
 
-    async def _store(self, chunks: AsyncIterator[bytes], name: str, owner: str) -> Path:
+    def _store(self, content: BinaryIO, name: str, owner: str) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._check_room(0)
+        self._check_room()
         digest, size = hashlib.sha256(), 0
         handle, temporary = tempfile.mkstemp(prefix=".upload-", dir=self._folder)
         try:
             with os.fdopen(handle, "wb") as file:
-                async for chunk in chunks:
+                while chunk := content.read(_CHUNK):
                     size += len(chunk)
                     if size > self._most:
                         raise Problem(
@@ -139,6 +136,6 @@ class Uploads:
                     path.parent.rmdir()
         return gone
 
-    def _check_room(self, size: int) -> None:
-        if shutil.disk_usage(self._folder).free < size + _KEEP_FREE:
+    def _check_room(self) -> None:
+        if shutil.disk_usage(self._folder).free < _KEEP_FREE:
             raise OSError("no room")

@@ -78,8 +78,10 @@ function jobRow(job) {
     type: "button", class: "link", "aria-label": `Cancel ${what}`,
     onclick: async () => { try { await api.act(`/v1/jobs/${job.id}/cancel`); watch(); } catch (error) { toast(error.message); } },
   }, "Cancel");
-  const wrong = (job.result?.skipped ?? []).map((item) => h("li", {}, h("strong", {}, item.name), ` ${item.reason}`));
-  const element = h("div", { class: `job ${inVain(job) ? "failed" : job.state}` },
+  // What became of a single file that could not be read is said beside its name already.
+  const skipped = job.state === "failed" && job.files.length === 1 ? [] : job.result?.skipped ?? [];
+  const wrong = skipped.map((item) => h("li", {}, h("strong", {}, item.name), ` ${item.reason}`));
+  const element = h("div", { class: `job ${job.state}` },
     h("span", { class: "what" }, what), said, bar || null, cancel || null,
     wrong.length ? h("ul", { class: "wrong" }, ...wrong) : null);
   const update = (now) => {
@@ -96,6 +98,7 @@ const called = (job) => (job.kind === "remove" ? "Removing a document"
 /** Where a job stands, in words. */
 function standing(job) {
   if (job.state === "done") return summary(job);
+  if (job.result?.skipped.length > 1 && job.state === "failed") return "none of them could be read";
   if (job.state !== "running") return job.result?.reason ?? STATES[job.state];
   if (job.stage === "inspect") return `looking at file ${job.documents_done} of ${job.documents_total.toLocaleString()}`;
   if (!job.pages_total) return STATES.running;
@@ -103,14 +106,7 @@ function standing(job) {
   return `${files}${job.pages_done.toLocaleString()} of ${plural(job.pages_total, "page")}`;
 }
 
-/** A job that ended in order and of whose files none could be read. */
-function inVain(job) {
-  const { documents_added: added = 0, unchanged = 0, pages_removed: removed = 0, skipped = [] } = job.result ?? {};
-  return job.state === "done" && skipped.length > 0 && !added && !unchanged && !removed;
-}
-
 function summary(job) {
-  if (inVain(job)) return "nothing of it could be read";
   const { documents_added: added = 0, pages_added: pages = 0, pages_removed: removed = 0, unchanged = 0 } = job.result ?? {};
   const parts = [];
   if (added) parts.push(`${plural(added, "document")}, ${plural(pages, "page")} added`);

@@ -14,14 +14,17 @@ const VIEWS = { search: null, documents, review };
 
 function view() { return location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "search"; }
 
-/** Show the view that the address names; what it holds comes later. */
+/** Show the view that the address names; what it holds comes later. The question is ready at once:
+ * what is typed before the server has answered must not be lost. */
 function reveal() {
   const name = view();
+  const already = !$(`view-${name}`).hidden;
   for (const other of Object.keys(VIEWS)) $(`view-${other}`).hidden = other !== name;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+  if (name === "search" && !already) $("question").focus({ preventScroll: true });
   return name;
 }
 
@@ -29,7 +32,7 @@ async function show() {
   const name = reveal();
   documents.close();
   if (VIEWS[name]) await VIEWS[name].open();
-  else { await welcome(); $("question").focus({ preventScroll: true }); }
+  else await welcome();
 }
 
 /** What a newcomer sees: how to begin, or what to ask. */
@@ -70,8 +73,14 @@ async function collections() {
 
 function keyboard(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  const typing = event.target.matches("input, textarea, select");
-  if (event.key === "/" && !typing) { event.preventDefault(); location.hash = "#search"; $("question").focus(); return; }
+  const typing = event.isComposing || event.target.isContentEditable || event.target.matches("input, textarea, select");
+  if (event.key === "/" && !typing) {
+    event.preventDefault();
+    location.hash = "#search";
+    reveal();
+    $("question").focus();
+    return;
+  }
   if (!viewer.isOpen()) return;
   if (event.key === "Escape") { viewer.close(); return; }
   if (typing) return;

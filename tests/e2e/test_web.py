@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from eval.serving_process import ServedIndex
-from eval.web_page import WebPage, open_browser
-from retrieval.errors import InputError
+from eval.web_page import WebPage
 from serving.client import Client
 
 _POLICY = {
@@ -39,18 +37,6 @@ _POLICY = {
 _DARK_PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
 _WIDE = {"viewport": {"width": 1440, "height": 900}}
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium; skips where there is none."""
-    expect.set_options(timeout=90_000)  # of a busy machine; a quiet one needs none of it
-    with ExitStack() as stack:
-        try:
-            found = stack.enter_context(open_browser())
-        except InputError as error:
-            pytest.skip(str(error))
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +68,6 @@ def filled(url: str, sample_documents: Path) -> str:
         if not client.documents().total:
             client.upload([sample_documents / "tarnfield-annual-report-2024.pdf"], wait=60)
     return url
-
-
-@pytest.fixture
-def artefacts(repository: Path) -> Path:
-    """Where screenshots go."""
-    folder = repository / "test-artefacts"
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def _put(url: str, path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -312,3 +313,19 @@ def test_a_lost_coarse_file_is_repaired_from_the_pages(index: Index, encoder: Te
     assert any("coarse index" in action for action in damaged.repair())
     assert damaged.verify() == []
     assert damaged.search("owls", 3, mode="coarse").hits == expected
+
+
+def test_status_while_a_commit_takes_files_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = os.walk
+
+    def late(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        """What is listed may be gone when it is looked at."""
+        for folder, folders, names in walk(top):
+            yield folder, folders, [*names, "superseded.lance"]
+
+    with Index.create(tmp_path / "index") as index:
+        before = index.status().disk_bytes
+        monkeypatch.setattr(os, "walk", late)
+        assert index.status().disk_bytes == before > 0

@@ -6,27 +6,35 @@ import asyncio
 import json
 import mimetypes
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
-from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
-from pydantic import TypeAdapter, ValidationError
 
 from indexing.inspection import sniff
 from retrieval.errors import InputError
 from serving.http.auth import Principal
 from serving.http.collections import Collection, pinned
+from serving.http.forms import UPLOAD_FORM, upload_form
 from serving.http.jobs import FINISHED, Job
 from serving.http.problems import Problem, public
-from serving.http.schemas import Document, Documents, Id, JobOut, Metadata, Refused, Upload
+from serving.http.schemas import (
+    Document,
+    Documents,
+    Id,
+    JobOut,
+    JobResult,
+    Metadata,
+    Refused,
+    Upload,
+)
 from serving.http.state import Reader, Server, ServerState, Writer, audit, writable
+from serving.http.uploads import safe_name
 
 router = APIRouter(tags=["documents"])
-_CHUNK = 1 << 20
 _LOOK_SECONDS = 0.1
-_METADATA: TypeAdapter[Metadata] = TypeAdapter(Metadata)
 _MOST_WAITING = 1000
 Name = Annotated[str | None, Query(max_length=64)]
 
@@ -47,51 +55,35 @@ async def list_documents(
     )
 
 
-@router.post("/documents", status_code=202)
-async def upload_documents(
-    request: Request,
-    server: Server,
-    who: Writer,
-    files: Annotated[list[UploadFile], File(description="One or more files.")],
-    metadata: Annotated[
-        str, Form(description="A JSON object for all of them.", examples=['{"year": 2022}'])
-    ] = "{}",
-    collection: Annotated[str | None, Form(max_length=64)] = None,
-) -> Upload:
-    """Upload files; they are searchable when the job is done. Files of a kind that is not read are
-    refused, and cost only themselves."""
+@router.post("/documents", status_code=202, openapi_extra=UPLOAD_FORM)
+async def upload_documents(request: Request, server: Server, who: Writer) -> Upload:
+    """Upload files; they are searchable when the job is done. A file that is empty, too large or of
+    a kind that is not read is refused, and costs only itself."""
     writable(server)
-    target = server.collections.get(who, collection)
-    _room(server, target)
-    if len(files) > server.settings.upload_files:
-        raise Problem(
-            413,
-            "too-many-files",
-            f"More than {server.settings.upload_files} files in one request.",
-            "Send them in several requests.",
-        )
-    meta = pinned(_parse_metadata(metadata), who)
-    add: list[dict[str, Any]] = []
-    refused: list[Refused] = []
-    for file in files:
-        name = file.filename or "document"
-        stored = await target.uploads.store(_chunks(file), name, _owner(who))
-        try:
-            await asyncio.to_thread(sniff, stored)
-        except InputError as error:
-            target.uploads.discard(stored)
-            refused.append(Refused(name=stored.name, reason=public(str(error), stored)))
-        else:
-            add.append({"path": str(stored), "metadata": meta})
+    async with upload_form(request, server.settings.upload_files) as form:
+        target = server.collections.get(who, form.collection)
+        _room(server, target)
+        meta = pinned(form.metadata, who)
+        add: list[dict[str, Any]] = []
+        refused: list[tuple[str, Problem]] = []
+        for file in form.files:
+            name = safe_name(file.filename or "")
+            try:
+                stored = await asyncio.to_thread(_stored, target, file.file, name, _owner(who))
+            except Problem as problem:
+                refused.append((name, problem))
+            else:
+                add.append({"path": str(stored), "metadata": meta})
     if not add:
-        raise Problem(
-            415, "unknown-kind", " ".join(r.reason for r in refused)[:1000], "Send documents."
-        )
-    job = server.jobs.put(target.name, "add", who.key, {"add": add, "remove": []})
+        raise _none_taken([problem for _, problem in refused])
+    job = await asyncio.to_thread(
+        server.jobs.put, target.name, "add", who.key, {"add": add, "remove": []}
+    )
     _wake(target)
     names = [Path(item["path"]).name for item in add]
-    audit(server, request, who, target.name, ", ".join(names)[:500])
-    return Upload(job=job_out(job), files=names, refused=refused)
+    await audit(server, request, who, target.name, ", ".join(names)[:500])
+    said = [Refused(name=name, reason=str(problem), code=problem.code) for name, problem in refused]
+    return Upload(job=job_out(job), files=names, refused=said)
 
 
 @router.get("/documents/{doc_id}")
@@ -113,9 +105,9 @@ async def delete_document(
     row = target.document(who, doc_id)
     discard = [row.source] if target.uploads.holds(Path(row.source)) else []
     work = {"add": [], "remove": [doc_id], "discard": discard}
-    job = server.jobs.put(target.name, "remove", who.key, work)
+    job = await asyncio.to_thread(server.jobs.put, target.name, "remove", who.key, work)
     _wake(target)
-    audit(server, request, who, target.name, str(doc_id))
+    await audit(server, request, who, target.name, str(doc_id))
     return job_out(job)
 
 
@@ -137,9 +129,9 @@ async def reindex_document(
     if not target.uploads.holds(Path(row.source)) and not Path(row.source).exists():
         raise Problem(409, "source-gone", "The file of this document is gone.", "Upload it anew.")
     work = {"add": [{"path": row.source, "metadata": meta}], "remove": [doc_id]}
-    job = server.jobs.put(target.name, "reindex", who.key, work)
+    job = await asyncio.to_thread(server.jobs.put, target.name, "reindex", who.key, work)
     _wake(target)
-    audit(server, request, who, target.name, str(doc_id))
+    await audit(server, request, who, target.name, str(doc_id))
     return job_out(job)
 
 
@@ -196,7 +188,7 @@ async def cancel_job(job_id: str, request: Request, server: Server, who: Writer)
     worker = server.collections.get(who, job.collection).worker
     if worker is not None:
         await server.images.run(lambda: worker.cancel(job_id))
-    audit(server, request, who, job.collection, job_id)
+    await audit(server, request, who, job.collection, job_id)
     return job_out(_job(server, who, job_id))
 
 
@@ -204,7 +196,6 @@ def job_out(job: Job) -> JobOut:
     """A job as clients see it."""
     result = None if job.result is None else dict(job.result)
     if result is not None:
-        result.pop("documents", None)
         result["skipped"] = [
             {"name": Path(item["path"]).name, "reason": public(item["reason"], item["path"])}
             for item in result.get("skipped", ())
@@ -223,8 +214,29 @@ def job_out(job: Job) -> JobOut:
         created=job.created,
         started=job.started,
         ended=job.ended,
-        result=result,
+        result=None if result is None else JobResult.model_validate(result),
     )
+
+
+def _stored(target: Collection, content: BinaryIO, name: str, owner: str) -> Path:
+    """Where an uploaded file lies now. Raises ``Problem`` if it is not taken."""
+    stored = target.uploads.store(content, name, owner)
+    try:
+        sniff(stored)
+    except InputError as error:
+        target.uploads.discard(stored)
+        reason = public(str(error), stored)
+        raise Problem(415, "unknown-kind", reason, "Send documents.") from error
+    return stored
+
+
+def _none_taken(refusals: Sequence[Problem]) -> Problem:
+    """The problem of an upload of which nothing was taken."""
+    first = refusals[0]
+    if len({problem.code for problem in refusals}) > 1:
+        first = Problem(422, "nothing-usable", "", "Send documents.")
+    details = " ".join(str(problem) for problem in refusals)[:1000]
+    return Problem(first.status, first.code, details, first.remedy, first.headers)
 
 
 def _job(server: ServerState, who: Principal, job_id: str) -> Job:
@@ -257,20 +269,3 @@ def _room(server: ServerState, target: Collection) -> None:
 def _wake(target: Collection) -> None:
     if target.worker is not None:
         target.worker.wake()
-
-
-def _parse_metadata(text: str) -> Metadata:
-    try:
-        return _METADATA.validate_json(text)
-    except ValidationError as error:
-        raise Problem(
-            422,
-            "bad-metadata",
-            f"metadata is not a JSON object of plain values ({error.error_count()} errors).",
-            'Send, for example, {"year": 2022}.',
-        ) from error
-
-
-async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:
-    while chunk := await file.read(_CHUNK):
-        yield chunk

@@ -128,7 +128,7 @@ async def _decide(
         raise Problem(
             409, "already-decided", f"This case was {item.state} already.", "Look at it again."
         ) from error
-    audit(server, request, who, _collection(decided), case_id)
+    await audit(server, request, who, _collection(decided), case_id)
     return _out(server, who, decided)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from indexing.index import Index
 from serving.http.collections import Collection
 from serving.http.problems import Problem, public
 from serving.http.schemas import CollectionOut
@@ -27,10 +28,11 @@ async def status(server: Server, who: Reader, collection: str | None = None) -> 
     """What a collection holds and what its index takes; counts are of what this key may see."""
     target = server.collections.get(who, collection)
     writable = who.may("write") and not server.settings.read_only
-    whole = await server.searches.run(lambda: _status(server, target, writable))
+    index = target.index  # the generation and what is counted are of one
+    whole = await server.searches.run(lambda: _status(server, target, index, writable))
     if not who.pinned:
         return whole
-    mine = target.documents(who).values()
+    mine = index.documents_where(who.pinned).values()
     pages = sum(row.pages for row in mine)
     hidden = {"memory_bytes": 0, "disk_bytes": 0, "skipped": [], "jobs_waiting": 0}
     return whole.model_copy(update={"documents": len(mine), "pages": pages, **hidden})
@@ -72,8 +74,8 @@ async def metrics(server: Server, who: Admin) -> Response:
     return Response(server.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _status(server: ServerState, target: Collection, writable: bool) -> CollectionOut:
-    found = target.index.status()
+def _status(server: ServerState, target: Collection, index: Index, writable: bool) -> CollectionOut:
+    found = index.status()
     return CollectionOut(
         name=target.name,
         ready=target.ready,

@@ -136,6 +136,8 @@ def test_an_upload_is_searchable_and_its_removal_too(
     assert "/" not in refused["reason"] and not list(settings.state.rglob("setup.pdf"))
     job = wait(response.json()["job"]["id"])
     assert job["state"] == "done" and job["result"]["documents_added"] == 1
+    (made,) = job["result"]["documents"]
+    assert client.get(f"/v1/documents/{made['id']}").json()["name"] == made["name"]
     assert [item["name"] for item in job["result"]["skipped"]] == ["broken.pdf"]
     assert str(settings.state) not in str(job)
 
@@ -159,9 +161,42 @@ def test_an_upload_is_searchable_and_its_removal_too(
 def test_reindexing_changes_metadata(client: TestClient, wait: Wait) -> None:
     document = client.get("/v1/documents").json()["documents"][0]
     job = client.post(f"/v1/documents/{document['id']}/reindex", json={"team": "bats"}).json()
-    assert wait(job["id"])["state"] == "done"
+    job = wait(job["id"])
+    assert job["state"] == "done"
+    (made,) = job["result"]["documents"]
+    assert client.get(f"/v1/documents/{made['id']}").json()["metadata"] == {"team": "bats"}
     teams = [d["metadata"]["team"] for d in client.get("/v1/documents").json()["documents"]]
     assert sorted(teams) == ["bats", "birds"]
+
+
+@pytest.mark.slow
+def test_a_file_that_is_not_taken_costs_only_itself(settings: ServerSettings) -> None:
+    files = {
+        "empty.pdf": b"",
+        "large.pdf": b"x" * 1_000_001,
+        "broken.pdf": b"%PDF-1.7 no",
+        "worse.pdf": b"%PDF-1.4 ",
+    }
+    small = settings.model_copy(update={"upload_mb": 1})
+    with TestClient(create_app(small), base_url="http://127.0.0.1") as client:
+        sent = client.post("/v1/documents", files=[("files", item) for item in files.items()])
+        told = {item["name"]: item for item in sent.json()["refused"]}
+        assert sent.status_code == 202 and sent.json()["files"] == ["broken.pdf", "worse.pdf"]
+        assert {name: item["code"] for name, item in told.items()} == {
+            "empty.pdf": "empty-file",
+            "large.pdf": "file-too-large",
+        }
+        assert all(name in item["reason"] for name, item in told.items())
+        job = sent.json()["job"]
+        while job["state"] in ("queued", "running"):
+            job = client.get(f"/v1/jobs/{job['id']}", params={"wait": 20}).json()
+        # Of those that were taken none could be read.
+        assert job["state"] == "failed" and job["result"]["documents"] == []
+        assert "none of its 2 files" in job["result"]["reason"]
+        assert [item["name"] for item in job["result"]["skipped"]] == sent.json()["files"]
+        none = client.post("/v1/documents", files=[("files", i) for i in [*files.items()][:2]])
+        assert none.status_code == 422 and none.json()["code"] == "nothing-usable"
+        assert "empty.pdf" in none.json()["detail"] and "large.pdf" in none.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.types import Message
 from typer.testing import CliRunner
 
 from folioscope import app as command
@@ -67,6 +68,33 @@ def test_without_a_key_nothing_is_told(shared: Shared) -> None:
         assert response.status_code == 401 and response.headers["www-authenticate"] == "Bearer"
     assert client.get("/metrics").status_code == 401
     assert client.get("/healthz").status_code == 200
+
+
+def test_an_upload_is_received_only_from_who_may_send_it(shared: Shared) -> None:
+    client, headers = shared
+    sent: list[Message] = []
+
+    async def nothing() -> Message:
+        raise AssertionError("the body was asked for")
+
+    async def note(message: Message) -> None:
+        sent.append(message)
+
+    for key, status in (("", 401), ("reader", 403)):
+        given = [(b"content-type", b"multipart/form-data; boundary=x"), (b"host", b"127.0.0.1")]
+        if key:
+            given.append((b"authorization", headers[key]["Authorization"].encode()))
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/documents",
+            "query_string": b"",
+            "headers": given,
+        }
+        sent.clear()
+        assert client.portal is not None
+        client.portal.call(client.app, scope, nothing, note)
+        assert sent[0]["status"] == status
 
 
 def test_a_key_reaches_its_collections_and_scopes_only(shared: Shared) -> None:

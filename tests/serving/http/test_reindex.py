@@ -17,6 +17,9 @@ from fastapi.testclient import TestClient
 from indexing.build import BuildSettings
 from indexing.index import Index
 from indexing.settings import IntakeSettings
+from serving.http.app import create_app
+from serving.http.database import RECORDS, Database
+from serving.http.jobs import Jobs
 from serving.http.settings import ServerSettings
 from tests.indexing.pdfs import BEES, write_pdf
 
@@ -76,30 +79,30 @@ def test_an_indexing_process_killed_while_it_reads_again_loses_nothing(tmp_path:
         # The next process does the job again, although what it names was replaced already.
         [result] = results(ingest(root, work))
         assert result["documents_added"] == 1
+        assert result["replaced"] == [old["doc_id"], held["doc_id"]]
         index.refresh()
         assert [row["metadata"] for row in index.documents()] == [{"shelf": "b"}]
         assert index.verify() == []
 
 
 @pytest.mark.slow
-def test_an_upload_that_was_read_anew_before_its_removal_is_removed(tmp_path: Path) -> None:
-    root = tmp_path / "index"
-    settings = BuildSettings(intake=IntakeSettings(ocr="off", workers=1))
-    with Index.create(root, settings=settings) as index:
-        index.add([write_pdf(tmp_path / f"{name}.pdf", [name, BEES]) for name in ("a", "b")])
+def test_a_document_read_anew_before_its_removal_is_removed(settings: ServerSettings) -> None:
+    """One that the command line added: asked twice to be read anew, then to be removed."""
+    jobs = Jobs(Database(settings.state / RECORDS))
+    with Index.open(settings.indexes["default"]) as index:
         old, other = index.documents()
-        file = {"path": old["source"], "metadata": {}}
-        gone = {"kind": "remove", "add": [], "remove": [old["doc_id"]], "discard": [old["source"]]}
-        reread = {"kind": "reindex", "add": [file], "remove": [old["doc_id"]]}
-        done = results(ingest(root, reread, gone))
-        assert [result["pages_removed"] for result in done] == [2, 2]
-        index.refresh()
-        assert index.documents() == [other]
-        # Where it was interrupted after its commit it is done again.
-        [again] = results(ingest(root, gone))
-        assert again["pages_removed"] == 0
-        index.refresh()
-        assert index.documents() == [other] and index.verify() == []
+    file = {"path": old["source"], "metadata": {"team": "bats"}}
+    reread = {"add": [file], "remove": [old["doc_id"]]}
+    asked = [jobs.put("default", "reindex", "key", reread) for _ in "12"]
+    asked.append(jobs.put("default", "remove", "key", {"add": [], "remove": [old["doc_id"]]}))
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        ended = [client.get(f"/v1/jobs/{job.id}?wait=60").json() for job in asked]
+        listed = client.get("/v1/documents").json()["documents"]
+    assert [job["state"] for job in ended] == ["done"] * 3
+    ids = [old["doc_id"], *(job["result"]["documents"][0]["id"] for job in ended[:2])]
+    assert len(set(ids)) == 3, "each reading has an id of its own"
+    assert ended[2]["result"]["pages_removed"] == old["pages"]
+    assert [document["id"] for document in listed] == [other["doc_id"]]
 
 
 def ingest(index: Path, *work: dict[str, Any], fault: str = "") -> subprocess.CompletedProcess[str]:

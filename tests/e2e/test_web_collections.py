@@ -1,0 +1,69 @@
+"""The web page over two collections: what is shown and said is of the one that is chosen; and what
+is typed is where it was meant to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from eval.serving_process import ServedIndex
+from serving.client import Client
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+_TYPED = "and/or 3/4 a/b"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, sample_documents: Path) -> Iterator[str]:
+    """A server of two collections. Each has had a job that ended; the second's came to nothing."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 no")
+    more = ["-i", f"other={folder / 'other'}"]
+    running = ServedIndex(folder / "default", log=folder / "log", options=more)
+    try:
+        running.start()
+        with Client(running.url, collection="default") as client:
+            client.upload([sample_documents / "invoice-ff-2025-0318.pdf"], wait=240)
+        with Client(running.url, collection="other") as client:
+            client.upload([folder / "broken.pdf"], wait=240)
+        yield running.url
+    finally:
+        running.kill()
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    """The page as it opens."""
+    opened = browser.new_page()
+    opened.goto(url)
+    yield opened
+    opened.close()
+
+
+def test_jobs_of_another_collection_are_neither_shown_nor_told(page: Page) -> None:
+    page.get_by_role("link", name="Documents").click()
+    expect(page.locator(".job.done")).to_contain_text("1 document, 1 page added")
+    page.get_by_label("Collection").select_option("other")
+    expect(page.locator(".job")).to_have_count(1)
+    expect(page.locator(".job.failed")).to_contain_text("broken.pdf")
+    expect(page.locator(".job.failed .said")).not_to_be_empty()
+    page.get_by_label("Collection").select_option("default")
+    expect(page.locator(".job.done")).to_have_count(1)
+    # To a screen reader they ended before the collection was chosen.
+    expect(page.locator("#told")).to_be_empty()
+
+
+def test_what_is_typed_is_in_the_question(page: Page) -> None:
+    """From the first letter on, before the server has answered; a slash is a slash there."""
+    page.keyboard.type(_TYPED)
+    question = page.get_by_label("Your question")
+    expect(question).to_have_value(_TYPED)
+    page.get_by_text("Narrow the search").click()
+    page.get_by_label("Filter").press_sequentially("path = 'a/b'")
+    expect(page.get_by_label("Filter")).to_have_value("path = 'a/b'")
+    page.get_by_role("link", name="Documents").click()
+    page.keyboard.type(f"/{_TYPED}")
+    expect(question).to_have_value(_TYPED * 2)
