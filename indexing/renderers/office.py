@@ -1,8 +1,8 @@
 """Office documents and web pages, converted to PDF by LibreOffice.
 
 It runs without a window, with a profile of its own, in which macros are off and links are not
-followed; where the kernel allows it, also without a network. The PDF is kept in the cache: the
-picture of a hit is drawn from it later.
+followed; where the kernel allows it, also without a network, and without any file but the document
+and the system's own. The PDF is kept in the cache: the picture of a hit is drawn from it later.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+from indexing import confined
 from indexing.derived import derived, workspace
 from indexing.media_types import DOC, DOCX, HTML, PPT, PPTX, RTF, XLS, XLSX
 from indexing.renderers.html_cleaning import cleaned
@@ -27,6 +29,8 @@ _VERSION = 1
 _WATCH_SECONDS = 2.0
 # The limit of processor time that a program inherits is the reader's, for a page.
 _OWN_TIME = 'ulimit -S -t "$0"; exec "$@"'
+# Nor is a file of the machine its business, whatever a document points to.
+_CONFINED = (sys.executable, "-I", "-S", confined.__file__)
 # A first start with a new profile may end by asking to be started again.
 _RESTART = (79, 81)
 _AGAIN = "open it in its own program and save it as PDF"
@@ -146,6 +150,8 @@ def _convert(
     command = [
         *("sh", "-c", _OWN_TIME, str(int(2 * settings.seconds_per_file) + 2)),
         *_without_network(),
+        *_CONFINED,
+        *(str(folder), str(Path(str(program())).parent.parent), "--"),
         str(program()),
         f"-env:UserInstallation={profile.as_uri()}",
         *("--headless", "--invisible", "--norestore", "--nolockcheck", "--nodefault"),
@@ -158,7 +164,8 @@ def _convert(
         ("http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"),
         "http://127.0.0.1:9",
     )
-    environment = {**os.environ, **nowhere, "no_proxy": "", "NO_PROXY": "", "HOME": str(folder)}
+    own = dict.fromkeys(("HOME", "TMPDIR"), str(folder))
+    environment = {**os.environ, **nowhere, "no_proxy": "", "NO_PROXY": "", **own}
     deadline = time.monotonic() + settings.seconds_per_file
     for _ in range(2):
         process = subprocess.Popen(

@@ -10,7 +10,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from PIL import Image as Pillow
 
+from indexing import confined
 from indexing.intake import IntakeWorkers
 from indexing.renderers import office
 from indexing.renderers.html_cleaning import cleaned
@@ -109,6 +111,22 @@ def test_nothing_that_a_document_points_to_is_loaded(tmp_path: Path) -> None:
     assert asked == []
     assert "Berth 88.20" in read[".html"] and "Linked" in read[".docx"] + read[".odt"]
     assert not any("Rosebud" in words for words in read.values())
+
+
+@needs_office
+@pytest.mark.skipif(not confined.available(), reason="the kernel has no Landlock (Linux 5.13)")
+def test_a_picture_elsewhere_on_the_machine_is_not_shown(tmp_path: Path) -> None:
+    """LibreOffice follows this link whatever its settings say."""
+    secret = tmp_path / "passport.png"
+    Pillow.new("RGB", (300, 200), "red").save(secret)
+    letter = tmp_path / "letter.rtf"
+    field = rf'INCLUDEPICTURE "{secret}" \\d'
+    letter.write_text(r"{\rtf1 Berth 88.20 {\field{\*\fldinst " + field + r"}{\fldrslt }} }")
+    with IntakeWorkers(_QUIET) as workers:
+        (content,) = workers.read_pages(letter)
+        picture = workers.render_page(letter, 0, dpi=40)
+    assert "Berth 88.20" in content.words.text()
+    assert not ((picture[..., 0] > 200) & (picture[..., 1] < 100)).any()
 
 
 @needs_office
