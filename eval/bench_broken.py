@@ -51,6 +51,7 @@ def broken_settings() -> IntakeSettings:
 
 def examine(workers: IntakeWorkers, path: Path, most_pages: int = _PAGES) -> Outcome:
     """Read the first pages of ``path`` as a build would."""
+    path = path.absolute()
     began = time.monotonic()
     flags: tuple[str, ...] = ()
     said = surprise = ""

@@ -196,4 +196,4 @@ def test_what_cannot_be_measured_is_refused(
         assert "python -m eval.peers.environments" in str(fails("--engine", absent))
     with pytest.raises(InputError, match="no environment"):
         make("magic")
-    assert set(ENVIRONMENTS) == set(ENGINES) - {"folioscope"}
+    assert set(ENVIRONMENTS) == set(ENGINES) - {"folioscope", "folioscope-fp16"}

@@ -9,6 +9,7 @@ from eval.peers.protocol import Engine
 # Name on the command line -> module and class.
 ENGINES: dict[str, tuple[str, str]] = {
     "folioscope": ("folioscope_store", "Folioscope"),
+    "folioscope-fp16": ("folioscope_store", "FolioscopeHalf"),
     "fast-plaid": ("fast_plaid_index", "FastPlaid"),
     "xtr-warp": ("xtr_warp_index", "XtrWarp"),
     "lancedb": ("lancedb_multivector", "LanceMultivector"),

@@ -42,16 +42,15 @@ _CANDIDATES = (50, 100, 200, 400, 800)
 # Quicker: fewer pages read, of few or none that are looked at by the signs of their patches.
 _QUICK_CANDIDATES, _QUICK_SIGNS = (10, 20, 50), (0, 16_000, 32_000)
 _SIGNS = CandidateSettings().signed_patches
-# Every page scored from memory, where that is no longer than two stages.
-_RESIDENT_UP_TO, _RESIDENT_MB = 20_000, 2000.0
+# Every page scored from memory, as far as a machine of 24 GB goes well.
+_RESIDENT_UP_TO, _RESIDENT_MB = 100_000, 4000.0
 # Pages that the coarse vectors propose, of which the signs of their patches choose.
 _POOL = 1000
-# Where a scan from memory is not to be had: that many more patches looked at by their signs.
-_THOROUGH_CANDIDATES, _THOROUGH_SIGNS, _PATCHES_A_PAGE = (
-    400,
-    (1_280_000, 2_560_000, 12_800_000),
-    128,
-)
+# Where a scan takes long: that many more patches looked at by their signs.
+_THOROUGH_FROM, _THOROUGH_CANDIDATES, _THOROUGH_SIGNS = 20_000, 400, (1_280_000, 2_560_000)
+# Where nothing may be missed: the signs of all pages, and that many pages read.
+_CLOSEST_CANDIDATES = (100, 200, 300, 400, 800)
+_PATCHES_A_PAGE = 128
 _CHECKPOINT_PAGES = 20_000
 _LETTER, _WORDS_A_LINE = (612.0, 792.0), 12
 
@@ -78,9 +77,10 @@ class _Given:
 
 
 class Folioscope(Engine):
-    """An index folder with 16 pooled vectors a page, the default."""
+    """An index folder with 16 pooled vectors a page and int8 patches, the default."""
 
     package = "folioscope"
+    compression = Compression()
 
     def __init__(self) -> None:
         self._searchers: dict[tuple[str, int, int], Searcher] = {}
@@ -93,13 +93,14 @@ class Folioscope(Engine):
             encoder_id=_Given.id,
             encoder_fingerprint=_Given.fingerprint,
             dim=pages.dim,
+            compression=self.compression.in_manifest,
             settings={"pooling": asdict(PoolSettings()), "coarse": "auto"},
         )
         with StoreWriter.open(folder, create=create) as writer:
             uncommitted = 0
             for document, members in _documents(pages):
                 info, context = _described(pages, document, members)
-                writer.add_document(info, context, _rows(pages, members))
+                writer.add_document(info, context, _rows(pages, members, self.compression))
                 uncommitted += len(members)
                 if uncommitted >= _CHECKPOINT_PAGES:
                     writer.commit()
@@ -116,22 +117,13 @@ class Folioscope(Engine):
     def settings(self, pages: int, text: bool) -> Sequence[Setting]:
         counts = [n for n in _CANDIDATES if n < pages] or [pages]
         curve = [
-            Setting("vectors", {"lanes": "vectors", "candidates": n, "signs": signs})
-            for n in _QUICK_CANDIDATES
-            for signs in _QUICK_SIGNS
-            if n < pages
+            _by_vectors(n, signs) for n in _QUICK_CANDIDATES for signs in _QUICK_SIGNS if n < pages
         ]
         curve += [Setting("vectors", {"lanes": "vectors", "candidates": n}) for n in counts]
+        if pages > _THOROUGH_FROM:
+            curve += [_by_vectors(_THOROUGH_CANDIDATES, signs) for signs in _THOROUGH_SIGNS]
         if pages <= _RESIDENT_UP_TO:
             curve.append(Setting("vectors", {"lanes": "in memory", "candidates": pages}))
-        else:
-            curve += [
-                Setting(
-                    "vectors",
-                    {"lanes": "vectors", "candidates": _THOROUGH_CANDIDATES, "signs": signs},
-                )
-                for signs in _THOROUGH_SIGNS
-            ]
         usual = min(100, pages)
         for lanes in ("vectors and places", "all lanes") if text else ("vectors and places",):
             curve.append(Setting(lanes, {"lanes": lanes, "candidates": usual}))
@@ -181,6 +173,23 @@ class Folioscope(Engine):
         return self._searchers[key]
 
 
+class FolioscopeHalf(Folioscope):
+    """The same with patches in float16, and the settings that miss nothing."""
+
+    compression = Compression("fp16")
+
+    def settings(self, pages: int, text: bool) -> Sequence[Setting]:
+        signs = pages * _PATCHES_A_PAGE
+        closest = [_by_vectors(n, signs) for n in _CLOSEST_CANDIDATES if n < pages]
+        if pages <= _RESIDENT_UP_TO:
+            closest.append(Setting("vectors", {"lanes": "in memory", "candidates": pages}))
+        return closest
+
+
+def _by_vectors(candidates: int, signs: int) -> Setting:
+    return Setting("vectors", {"lanes": "vectors", "candidates": candidates, "signs": signs})
+
+
 def _settings(lanes: str, candidates: int, signs: int) -> SearchSettings:
     if lanes == "all lanes":
         return SearchSettings(
@@ -227,7 +236,7 @@ def _described(pages: Pages, document: int, members: range) -> tuple[DocumentInf
     return info, document_context(info.source, info.title, info.metadata, words)
 
 
-def _rows(pages: Pages, members: Iterable[int]) -> Iterator[PageRow]:
+def _rows(pages: Pages, members: Iterable[int], compression: Compression) -> Iterator[PageRow]:
     for number, i in enumerate(members):
         vectors = pages.page(i)
         boxes = _boxes(len(vectors))
@@ -236,7 +245,7 @@ def _rows(pages: Pages, members: Iterable[int]) -> Iterator[PageRow]:
             words = ("",) * len(vectors)
         lines = (np.arange(len(vectors)) // _WORDS_A_LINE).astype(np.int32)
         content = PageContent(number, str(number + 1), *_LETTER, PageWords(words, boxes, lines))
-        kept = Compression().compress(vectors)
+        kept = compression.compress(vectors)
         yield PageRow(
             content=content,
             codes=kept.codes,
