@@ -35,7 +35,8 @@ from retrieval.encoders import PageEncoder
 from retrieval.errors import EncoderError, FolioscopeError, StorageError
 from retrieval.manifest import LaneRecord, Manifest
 from retrieval.store import CoarseBuilder, StoreWriter, VectorBatches
-from retrieval.store_schema import PageRow, clean_text
+from retrieval.store_rows import PageRow
+from retrieval.store_schema import clean_text
 from retrieval.types import DocumentInfo, MetadataValue, PageContent
 
 _CHECKPOINT_PAGES = 512

@@ -53,7 +53,8 @@ from retrieval.store import (
     VectorBatches,
 )
 from retrieval.store_lanes import check_lane_name
-from retrieval.store_schema import DocumentRow, stored_compression
+from retrieval.store_rows import DocumentRow
+from retrieval.store_schema import stored_compression
 from retrieval.types import FloatArray, Hit, MetadataValue, SearchResult
 
 __all__ = [

@@ -12,7 +12,8 @@ from pathlib import Path
 from indexing.pipeline import COVER_PAGES, cover_words
 from retrieval.context import document_context
 from retrieval.store import StoreWriter
-from retrieval.store_schema import DocumentRow, clean_metadata, clean_text
+from retrieval.store_rows import DocumentRow
+from retrieval.store_schema import clean_metadata, clean_text
 from retrieval.types import DocumentInfo, MetadataValue
 
 

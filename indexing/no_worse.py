@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from indexing.flags import damage, lacks, losses
 from retrieval.errors import InputError
 from retrieval.store import StoreWriter
-from retrieval.store_schema import DocumentRow, PageRow
+from retrieval.store_rows import DocumentRow, PageRow
 from retrieval.types import DocumentInfo
 
 

@@ -21,7 +21,7 @@ from retrieval.encoders import PageEncoder
 from retrieval.errors import InputError
 from retrieval.manifest import LaneRecord
 from retrieval.store import LaneRow, PageRecord, StoreWriter
-from retrieval.store_schema import DocumentRow
+from retrieval.store_rows import DocumentRow
 from retrieval.types import PageContent
 
 _BATCH = 16

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from retrieval.errors import InputError
 from retrieval.passages import best_passage
-from retrieval.store_schema import RaggedPatches
+from retrieval.store_rows import RaggedPatches
 from retrieval.types import FloatArray, QueryEmbedding
 
 DEVICES = ("auto", "cpu", "cuda")

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from retrieval.maxsim import FRACTION, PACKED, SCALED
 from retrieval.maxsim_kernels import ENOUGH_ROWS, FusedKernel, installed_kernels, quickest
 from retrieval.passages import best_passage
-from retrieval.store_schema import RaggedPatches
+from retrieval.store_rows import RaggedPatches
 from retrieval.types import FloatArray, QueryEmbedding
 
 # Rows multiplied at a time: 65,536 x 128 halves are 16 MB, and their products with the tokens of

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from retrieval.maxsim import Codes
 from retrieval.store import LaneStore, RaggedPatches, Store
-from retrieval.store_schema import PageRecord
+from retrieval.store_rows import PageRecord
 
 _BATCH_PAGES = 256
 # What a word takes beside its letters and its box: a string, and its place in a tuple.

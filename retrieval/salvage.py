@@ -29,10 +29,10 @@ from retrieval.store_commit import FIRST, publish
 from retrieval.store_files import same_bytes
 from retrieval.store_lance import LANCE, connect, lance_errors, table_folder
 from retrieval.store_lanes import boxes_crc
+from retrieval.store_rows import DocumentRow
 from retrieval.store_schema import (
     LANE_PREFIX,
     TABLES,
-    DocumentRow,
     content_crc,
     crc,
     document_crc,

@@ -36,7 +36,7 @@ from retrieval.resident import RecordReader, pick
 from retrieval.store import LaneStore, PageRecord, RaggedPatches, Store
 from retrieval.store_filter import select
 from retrieval.store_lanes import LanePlaces
-from retrieval.store_schema import DocumentRow
+from retrieval.store_rows import DocumentRow
 from retrieval.types import (
     FloatArray,
     Hit,

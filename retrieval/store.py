@@ -4,7 +4,7 @@ from retrieval.store_commit import CoarseBuilder, VectorBatches
 from retrieval.store_create import CreateSpec
 from retrieval.store_lanes import LaneStore
 from retrieval.store_reader import Store
-from retrieval.store_schema import (
+from retrieval.store_rows import (
     DocumentRow,
     LaneRow,
     PageDirectory,

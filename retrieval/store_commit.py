@@ -25,7 +25,8 @@ from retrieval.manifest import (
 from retrieval.store_files import hash_durably, record_files
 from retrieval.store_lance import COARSE, LANCE, REMEDY, lance_errors, sweep
 from retrieval.store_multivectors import read_directory
-from retrieval.store_schema import LANE_PREFIX, DocumentRow, PageDirectory, documents_crc
+from retrieval.store_rows import DocumentRow, PageDirectory
+from retrieval.store_schema import LANE_PREFIX, documents_crc
 from retrieval.types import FloatArray
 
 # Starts the iteration anew at each call: a million pages' vectors are 8 GB, so what needs them

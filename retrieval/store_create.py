@@ -20,7 +20,9 @@ from retrieval.manifest import (
     write_manifest,
 )
 from retrieval.store_lance import COARSE, LANCE
-from retrieval.store_schema import stored_compression
+from retrieval.store_schema import (
+    stored_compression,
+)
 
 
 @dataclass(frozen=True, slots=True)

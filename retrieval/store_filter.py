@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
-from retrieval.store_schema import DocumentRow
+from retrieval.store_rows import DocumentRow
 
 _FIXED = ("source", "title", "pages", "media_type", "bytes")
 _FUNCTIONS = frozenset(

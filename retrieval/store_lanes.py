@@ -24,16 +24,8 @@ from retrieval.manifest import LaneRecord, Manifest
 from retrieval.signs import Signs
 from retrieval.store_lance import LANCE, REMEDY
 from retrieval.store_multivectors import Multivectors
-from retrieval.store_schema import (
-    FRACTION,
-    LANE_PREFIX,
-    LaneRow,
-    PageDirectory,
-    RaggedPatches,
-    crc,
-    multivector_columns,
-    quantise_boxes,
-)
+from retrieval.store_rows import LaneRow, PageDirectory, RaggedPatches
+from retrieval.store_schema import FRACTION, LANE_PREFIX, crc, multivector_columns, quantise_boxes
 from retrieval.types import FloatArray
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")

@@ -15,14 +15,8 @@ from retrieval.compression import Compression
 from retrieval.errors import StorageError
 from retrieval.manifest import LaneRecord, Manifest
 from retrieval.store_lance import LANCE, REMEDY, lance_errors
-from retrieval.store_schema import (
-    DIRECTORY_COLUMNS,
-    PageDirectory,
-    RaggedPatches,
-    crc,
-    schema_of,
-    stored_compression,
-)
+from retrieval.store_rows import DIRECTORY_COLUMNS, PageDirectory, RaggedPatches
+from retrieval.store_schema import crc, schema_of, stored_compression
 from retrieval.types import FloatArray
 
 _VECTOR_BATCH = 4096

@@ -25,12 +25,9 @@ from retrieval.store_filter import select
 from retrieval.store_lance import LANCE, REMEDY, connect, lance_errors
 from retrieval.store_lanes import LaneStore, open_lanes
 from retrieval.store_multivectors import Multivectors, blobs
+from retrieval.store_rows import DocumentRow, PageDirectory, PageRecord, RaggedPatches
 from retrieval.store_schema import (
     TABLES,
-    DocumentRow,
-    PageDirectory,
-    PageRecord,
-    RaggedPatches,
     content_crc,
     decode_content,
     documents_crc,

@@ -56,13 +56,9 @@ from retrieval.store_lance import (
 from retrieval.store_lanes import check_lane_name, encode_lane
 from retrieval.store_multivectors import Multivectors, read_directory
 from retrieval.store_reader import read_documents
+from retrieval.store_rows import DocumentRow, LaneRow, PageDirectory, PageRecord, PageRow
 from retrieval.store_schema import (
     LANE_PREFIX,
-    DocumentRow,
-    LaneRow,
-    PageDirectory,
-    PageRecord,
-    PageRow,
     clean_metadata,
     clean_text,
     decode_content,

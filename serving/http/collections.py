@@ -15,7 +15,7 @@ from retrieval.encoders import load_encoder
 from retrieval.errors import FolioscopeError, StorageError
 from retrieval.manifest import MANIFEST_NAME, read_manifest
 from retrieval.search import SearchSettings
-from retrieval.store_schema import DocumentRow
+from retrieval.store_rows import DocumentRow
 from retrieval.types import MetadataValue
 from serving.http.auth import Principal
 from serving.http.batching import BatchingEncoder

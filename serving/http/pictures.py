@@ -16,7 +16,7 @@ from indexing.renderers.base import UNLOCK
 from indexing.settings import IntakeSettings
 from retrieval.errors import InputError
 from retrieval.heatmap import tint
-from retrieval.store_schema import DocumentRow, PageRecord
+from retrieval.store_rows import DocumentRow, PageRecord
 from retrieval.types import Box, FloatArray
 from serving.http.problems import Problem
 

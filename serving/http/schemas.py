@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.search import MAX_K
-from retrieval.store_schema import DocumentRow, PageRecord
+from retrieval.store_rows import DocumentRow, PageRecord
 from retrieval.types import Hit, MetadataValue, SearchResult, SourcePart, TimeRange
 from serving.answering.types import Answer, Claim
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.store import CreateSpec, LaneRow, PageRow, Store, StoreWriter, VectorBatches
-from retrieval.store_schema import quantise_boxes
+from retrieval.store_schema import (
+    quantise_boxes,
+)
 from retrieval.types import DocumentInfo, MetadataValue, PageContent, PageWords
 
 DIM = 8

@@ -16,7 +16,7 @@ import retrieval.store_writer
 from retrieval.errors import InputError, StorageError
 from retrieval.integrity import verify
 from retrieval.store import PageRow, Store, StoreWriter, VectorBatches
-from retrieval.store_schema import PageDirectory
+from retrieval.store_rows import PageDirectory
 from retrieval.types import TimeRange
 from tests.retrieval.store_samples import (
     SPEC,

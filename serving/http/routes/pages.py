@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from retrieval.store import PageRecord
-from retrieval.store_schema import DocumentRow
+from retrieval.store_rows import DocumentRow
 from serving.http.auth import Principal
 from serving.http.collections import Collection
 from serving.http.disconnect import while_connected
