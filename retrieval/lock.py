@@ -22,6 +22,14 @@ from retrieval.errors import StorageError
 LOCK_NAME = "LOCK"
 
 
+class LockedError(StorageError):
+    """Another writer is at work; whoever can wait may try again."""
+
+    def __init__(self, message: str, holder: str) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
 class WriterLock:
     """The exclusive right to write to one index; a context manager.
 
@@ -34,7 +42,7 @@ class WriterLock:
         self._fd: int | None = None
 
     def acquire(self) -> WriterLock:
-        """Take the lock at once or raise ``StorageError`` that names its holder."""
+        """Take the lock at once or raise ``LockedError`` that names its holder."""
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
@@ -47,9 +55,10 @@ class WriterLock:
         except OSError as error:
             holder = _describe_holder(fd)
             os.close(fd)
-            raise StorageError(
+            raise LockedError(
                 f"another writer has the index {self._path.parent} open: {holder}; "
-                "wait until it ends, or stop it, then run again"
+                "wait until it ends, or stop it, then run again",
+                holder,
             ) from error
         owner = {
             "pid": os.getpid(),

@@ -7,6 +7,7 @@ it as anything but a field of their result.
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -20,7 +21,8 @@ from PIL import Image as Pillow
 from pydantic import Field
 
 from indexing.index import Index
-from retrieval.errors import FolioscopeError
+from retrieval.errors import FolioscopeError, StorageError
+from retrieval.manifest import MANIFEST_NAME
 from serving.answering.models import open_model
 from serving.answering.pipeline import Answerer
 from serving.http.schemas import AnswerOut, Document, HitOut
@@ -50,7 +52,7 @@ def make_server(
     Raises ``StorageError`` if there is no index.
     """
     index = Index.open(path)
-    index.refresh()
+    newest = _Newest(index)
     server = MCPServer("folioscope", instructions=_INSTRUCTIONS, version=_version())
 
     @cache
@@ -70,7 +72,7 @@ def make_server(
         doc_id: int | None = None,
     ) -> list[dict[str, Any]]:
         """Find the pages that answer a question, best first, with the places that match."""
-        with _told():
+        with _told(newest):
             found = index.search(question, k, filter=filter, doc=doc_id)
         wanted = {"rank", "score", "doc_id", "name", "title", "page_id", "page", "label", "flags"}
         wanted |= {"metadata", "regions", "snippet", "times", "part"}
@@ -79,7 +81,7 @@ def make_server(
     @server.tool()
     def read_page(page_id: int) -> dict[str, Any]:
         """The whole text of a page that search found, in reading order."""
-        with _told():
+        with _told(newest):
             record = index.page(page_id)
             row = index.document(record.doc_id)
         return {
@@ -99,7 +101,7 @@ def make_server(
         ] = None,
     ) -> Image:
         """A picture of a page that search found: for tables, charts and layout."""
-        with _told():
+        with _told(newest):
             picture = index.picture(page_id, question)
         if picture.width > _WIDTH:
             picture = picture.resize(
@@ -120,7 +122,7 @@ def make_server(
         """Answer a question from the documents. Every citation (document, page, box, quote) was
         checked; status says `answered`, `evidence` (passages, no short answer),
         `not-in-documents`, or that a safety check holds it (`review`, `blocked`)."""
-        with _told():
+        with _told(newest):
             answer = answerer().ask(question, filter=filter, doc=doc_id)
         wanted = {"status", "text", "verdict", "confidence", "model", "claims"}
         return AnswerOut.of(answer, "default").model_dump(mode="json", include=wanted)
@@ -130,7 +132,8 @@ def make_server(
         offset: Annotated[int, Field(ge=0)] = 0, limit: Annotated[int, Field(ge=1, le=200)] = 50
     ) -> dict[str, Any]:
         """What can be searched: names, titles, pages, metadata."""
-        rows = index.documents_where({})
+        with _told(newest):
+            rows = index.documents_where({})
         ids = sorted(rows)[offset : offset + limit]
         shown = {"id", "name", "title", "pages", "metadata"}
         return {
@@ -141,10 +144,33 @@ def make_server(
     return server
 
 
+class _Newest:
+    """Follows what is added to an index and taken from it: an agent's session may last for days."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._seen: tuple[int, int, int] | None = None
+        self._guard = threading.Lock()
+        self.follow()
+
+    def follow(self) -> None:
+        """Read the newest generation from now on. Raises ``StorageError``."""
+        with self._guard:
+            try:
+                found = (self._index.path / MANIFEST_NAME).stat()
+            except OSError as error:
+                raise StorageError(f"there is no index at {self._index.path} any more") from error
+            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if seen != self._seen:
+                self._index.refresh()
+                self._seen = seen
+
+
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(newest: _Newest) -> Iterator[None]:
     """Our own errors become the tool's answer, in words; anything else stays a fault."""
     try:
+        newest.follow()
         yield
     except FolioscopeError as error:
         raise ToolError(str(error)) from error

@@ -62,6 +62,9 @@ class RecallAuditor:
             except FolioscopeError as error:
                 _log.warning("cannot audit a query: %s", error)
                 continue
+            except Exception:  # the boundary of the thread: the next query may be audited
+                _log.exception("cannot audit a query")
+                continue
             self._note(collection, found, exact)
 
     def _note(self, collection: str, found: SearchResult, exact: SearchResult) -> None:

@@ -42,7 +42,9 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Raises ``StorageError`` if the file cannot be opened or is not a database."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Before SQLite makes it: what it puts beside it gets the same rights.
+            path.touch(mode=0o600)
             self._connection = _connect(path)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from retrieval.errors import StorageError
+from retrieval.lock import LockedError
 from serving.http.database import Database
 from serving.http.problems import public
 
@@ -23,11 +25,13 @@ JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 FINISHED = ("done", "failed", "cancelled")
 _log = logging.getLogger("folioscope.jobs")
 _ROOT = Path(__file__).resolve().parents[2]
-# How often a job may take the indexing process with it, or find the index held by another
-# writer, before it is given up.
+# How often a job may take the indexing process with it, or find that the index cannot be written,
+# before it is given up.
 _MOST_TRIES = 5
 # Seconds until jobs are looked for again after the records could not be read or written.
 _PAUSE = 5.0
+# The same while another program writes the index.
+_LOCKED_PAUSE = 2.0
 # Seconds after which an idle worker tidies again.
 _IDLE_AGAIN = 3600.0
 _CANCELLED = "cancelled"
@@ -54,11 +58,13 @@ class Job:
 class Jobs:
     """The queue of all collections."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, resume: bool = True) -> None:
+        """``resume`` is for the one server that does the jobs."""
         self._database = database
-        with database.transaction() as connection:
-            # A server that was killed left these running; what they committed is skipped anew.
-            connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
+        if resume:
+            with database.transaction() as connection:
+                # A server that was killed left these running; what they committed is skipped anew.
+                connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
 
     def put(self, collection: str, kind: JobKind, owner: str, work: Mapping[str, Any]) -> Job:
         """Queue a job; it is on disk when this returns."""
@@ -226,6 +232,10 @@ class _IndexBusyError(Exception):
     """The index cannot be written at the moment."""
 
 
+class _LockedError(_IndexBusyError):
+    """Another program writes it, and will have done some day."""
+
+
 class JobWorker:
     """A thread that does the jobs of one collection through its indexing process."""
 
@@ -299,12 +309,18 @@ class JobWorker:
     def _try(self, job: Job, tries: dict[str, int]) -> None:
         try:
             self._do(job)
+        except _LockedError as error:
+            if job.progress.get("stage") != "wait":  # said once
+                _log.warning("job %s waits: %s", job.id, error)
+                self._jobs.tell(job.id, {"stage": "wait"})
+            self._jobs.requeue(job.id)
+            self._stop.wait(_LOCKED_PAUSE)
         except Exception as error:  # whatever it is, it must not cost the jobs behind this one
             tries[job.id] = tries.get(job.id, 0) + 1
             _log.warning("job %s, try %d: %r", job.id, tries[job.id], error)
             if self._stop.is_set() or tries[job.id] < _MOST_TRIES:
                 self._jobs.requeue(job.id)
-                # Another writer may be at work; a full disk may be cleared.
+                # A full disk may be cleared.
                 self._stop.wait(min(30.0, 2.0 ** tries[job.id] / 2))
             else:
                 reason = str(error) if isinstance(error, _IndexBusyError) else _CRASHED
@@ -335,10 +351,12 @@ class JobWorker:
                     self._finished(job, event["result"])
                     self._jobs.finish(job.id, *_outcome(event["result"]))
                     return
-                _log.warning("job %s: %s", job.id, event["message"])
                 files = (file["path"] for file in job.work.get("add", ()))
                 reason = public(event["message"], self._index_path, *files)
-                if event["kind"] == "StorageError":
+                if event["kind"] == LockedError.__name__:
+                    raise _LockedError(reason)
+                _log.warning("job %s: %s", job.id, event["message"])
+                if event["kind"] == StorageError.__name__:
                     raise _IndexBusyError(reason)
                 self._jobs.finish(job.id, "failed", {"reason": _reason(job, reason)})
                 return

@@ -37,6 +37,11 @@ class Lane:
         """Requests being worked on or waiting."""
         return self._inside
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next request would be refused."""
+        return self._inside >= self._most
+
     async def run(self, work: Callable[[], T], seconds: float | None = None) -> T:
         """What ``work`` returns, from a thread of the lane.
 
@@ -44,7 +49,7 @@ class Lane:
         it took too long. Work that has not
         begun when its asker gives up is not begun.
         """
-        if self._inside >= self._most:
+        if self.is_full:
             raise self.full()
         self._inside += 1
         # In the asker's context, so that a span made by the work belongs to its request.

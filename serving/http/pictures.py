@@ -36,7 +36,7 @@ class Pictures:
         self._cache: cachetools.LRUCache[str, bytes] = cachetools.LRUCache(
             cache_bytes, getsizeof=len
         )
-        self._pages: cachetools.LRUCache[str, Pillow.Image] = cachetools.LRUCache(4)
+        self._pages: cachetools.LRUCache[object, Pillow.Image] = cachetools.LRUCache(4)
         self._digests: cachetools.LRUCache[tuple[str, int, int], str] = cachetools.LRUCache(4096)
         self._guard = threading.Lock()
         self._workers = IntakeWorkers(IntakeSettings(workers=workers))
@@ -92,7 +92,7 @@ class Pictures:
 
     def _render(self, row: DocumentRow, record: PageRecord) -> Pillow.Image:
         """The page at reading resolution. Raises ``Problem`` 409 if its file is not as indexed."""
-        name = f"{row.sha256}/{record.number}"
+        name = (row.sha256, record.number, record.times, record.part)
         with self._guard:
             held = self._pages.get(name)
         if held is not None:

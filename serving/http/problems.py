@@ -142,7 +142,7 @@ def unexpected() -> Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of ``app`` a problem document."""
+    """Make every error of ``app`` that is meant to be one a problem document."""
 
     @app.exception_handler(Problem)
     def _problem(request: Request, error: Problem) -> JSONResponse:
@@ -172,8 +172,3 @@ def install(app: FastAPI) -> None:
             request,
             Problem(error.status_code, code, str(error.detail), "See /docs.", error.headers),
         )
-
-    @app.exception_handler(Exception)
-    def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        _log.error("unexpected error in %s", request.url.path, exc_info=error)
-        return respond(request, unexpected())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
+import threading
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -16,6 +19,8 @@ from serving.http.tracing import open_tracing
 _EXTRA = ("request_id", "status", "milliseconds", "key")
 # Answers under way get this long when the server is asked to stop.
 _GRACE_SECONDS = 30
+# Exit status of a server that could not start, as uvicorn's own.
+_NOT_STARTED = 3
 
 
 class _JsonLines(logging.Formatter):
@@ -40,6 +45,19 @@ class _Lines(logging.Formatter):
         return f"{super().format(record)}  {extra}".rstrip()
 
 
+class _Server(uvicorn.Server):
+    """Tells ``stopping`` at once: what only waits must not hold up the end."""
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._told = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As uvicorn does."""
+        self._told.set()
+        super().handle_exit(sig, frame)
+
+
 def run(settings: ServerSettings, *, json_logs: bool) -> None:
     """Serve until the process is asked to stop; answers under way are finished first."""
     handler = logging.StreamHandler(sys.stderr)
@@ -50,8 +68,9 @@ def run(settings: ServerSettings, *, json_logs: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("folioscope").setLevel(logging.INFO)
-    uvicorn.run(
-        create_app(settings, tracing=open_tracing()),
+    stopping = threading.Event()
+    config = uvicorn.Config(
+        create_app(settings, tracing=open_tracing(), stopping=stopping),
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -59,3 +78,8 @@ def run(settings: ServerSettings, *, json_logs: bool) -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+    server = _Server(config, stopping)
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C has ended it in order already
+        server.run()
+    if not server.started:
+        sys.exit(_NOT_STARTED)

@@ -100,8 +100,10 @@ class JobOut(_Out):
     kind: Literal["add", "remove", "reindex"]
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     files: list[str] = Field(description="Names of the files it adds.")
-    stage: Literal["inspect", "read", "commit"] | None = Field(
-        default=None, description="What it does; pages are counted once its files were inspected."
+    stage: Literal["wait", "inspect", "read", "commit"] | None = Field(
+        default=None,
+        description="What it does; pages are counted once its files were inspected. It waits "
+        "while another program writes the index.",
     )
     documents_done: int = Field(
         default=0, description="Files dealt with, also before an interruption."

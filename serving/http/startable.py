@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import socket
+from pathlib import Path
 
 from retrieval.errors import InputError, StorageError
+from retrieval.lock import LockedError, WriterLock
 from retrieval.manifest import MANIFEST_NAME
 from serving.http.auth import Keys
 from serving.http.database import RECORDS, Database
@@ -13,8 +15,8 @@ from serving.http.settings import ServerSettings
 
 
 def check_startable(settings: ServerSettings) -> None:
-    """Raises ``StorageError`` if a server that only reads has no index, ``InputError`` if the
-    address needs keys and there are none, or cannot be listened on."""
+    """Raises ``StorageError`` if a server that only reads has no index or another one writes,
+    ``InputError`` if the address needs keys and there are none, or cannot be listened on."""
     if settings.read_only:
         for path in settings.indexes.values():
             if not (path / MANIFEST_NAME).exists():
@@ -29,6 +31,27 @@ def check_startable(settings: ServerSettings) -> None:
             f"--state {shlex.quote(str(settings.state))}"
         )
     _check_port(settings.host, settings.port)
+    if not settings.read_only and settings.state.is_dir():
+        only_writer(settings.state).release()
+
+
+def only_writer(state: Path) -> WriterLock:
+    """The right to do the jobs in ``state``: two servers would do each of them twice.
+
+    Raises ``StorageError`` if another server has it.
+    """
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)  # others' documents will be here
+        return WriterLock(state).acquire()
+    except OSError as error:
+        raise StorageError(
+            f"cannot use the server's folder {state}: {error.strerror}; name another --state folder"
+        ) from error
+    except LockedError as error:
+        raise StorageError(
+            f"another server does the jobs of {state}: {error.holder}; end it, or start this one "
+            "with --read-only or with a --state folder of its own"
+        ) from error
 
 
 def _has_keys(settings: ServerSettings) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -12,6 +13,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
+from retrieval.lock import WriterLock
 from serving.answering.pipeline import Model
 from serving.http.auditor import RecallAuditor
 from serving.http.auth import ANONYMOUS, Keys, Principal, Scope, unknown_key
@@ -69,6 +71,8 @@ class ServerState:
     auditor: RecallAuditor | None = None
     gate: SafetyGate | None = None
     tracing: Tracing | None = None
+    lock: WriterLock | None = None
+    stopping: threading.Event = field(default_factory=threading.Event)
 
 
 def server(request: Request) -> ServerState:
@@ -82,18 +86,24 @@ Server = Annotated[ServerState, Depends(server)]
 
 async def principal(request: Request, server: Server) -> Principal:
     """Who asks. Raises ``Problem`` 401 or 429."""
-    header = request.headers.get("authorization", "")
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() == "bearer" and token:
-        found = server.keys.principal(token.strip())
-    elif server.keys.any() or not server.settings.loopback:
-        raise unknown_key()
-    else:
-        found = ANONYMOUS
     address = request.client.host if request.client else "unknown"
+    try:
+        found = _identified(request.headers.get("authorization", ""), server)
+    except Problem:
+        await server.rate.check(address)  # who guesses keys is slowed down too
+        raise
     await server.rate.check(found.key if found is not ANONYMOUS else address)
     request.state.principal = found
     return found
+
+
+def _identified(header: str, server: ServerState) -> Principal:
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return server.keys.principal(token.strip())
+    if server.keys.any() or not server.settings.loopback:
+        raise unknown_key()
+    return ANONYMOUS
 
 
 class Needs:

@@ -98,6 +98,7 @@ const called = (job) => (job.kind === "remove" ? "Removing a document"
 /** Where a job stands, in words. */
 function standing(job) {
   if (job.state === "done") return summary(job);
+  if (job.state === "queued" && job.stage === "wait") return "waiting until another program has written the index";
   if (job.result?.skipped.length > 1 && job.state === "failed") return "none of them could be read";
   if (job.state !== "running") return job.result?.reason ?? STATES[job.state];
   if (job.stage === "inspect") return `looking at file ${job.documents_done} of ${job.documents_total.toLocaleString()}`;

@@ -45,6 +45,9 @@ def test_the_main_job_in_a_few_lines(
         assert client.ask_receipt("What is the total of invoice FF-2025-0318?")["sha256"]
         crop = client.page_image(hit.page_id, box=hit.regions[0].box, width=200)
         assert Image.open(io.BytesIO(crop)).width == 200
+        assert Image.open(io.BytesIO(client.heatmap(hit.page_id, "total"))).format == "PNG"
+        assert client.jobs()[0].id == job.id and client.collections() == ["default"]
+        assert client.cases() == []
         with pytest.raises(ApiError, match="no document 77") as refused:
             client.search("x", doc_id=77)
         assert (refused.value.status, refused.value.code) == (404, "no-such-document")
@@ -57,6 +60,10 @@ def test_the_main_job_in_a_few_lines(
     async def again() -> None:
         async with AsyncClient(url) as client:
             both = await asyncio.gather(client.search("invoice"), client.status())
+            told = await asyncio.gather(client.jobs(), client.collections(), client.cases("all"))
+            assert [len(found) for found in told] == [1, 1, 0]
+            page_id = both[0].hits[0].page_id
+            assert (await client.heatmap(page_id, "total")).startswith(b"\x89PNG")
             assert both[0].hits[0].name == invoice.name and both[1].pages == 1
             kinds = [event.kind async for event in client.ask_stream("invoice total")]
             assert kinds[0] == "hits" and kinds[-1] == "answer"

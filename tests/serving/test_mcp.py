@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 from PIL import Image
+
+from indexing.index import Index
 
 
 async def _session(index: Path) -> dict[str, Any]:
@@ -33,12 +36,17 @@ async def _session(index: Path) -> dict[str, Any]:
         asked = {"question": "What is the total of invoice FF-2025-0318?"}
         said["answer"] = (await client.call_tool("ask", asked)).structured_content
         said["documents"] = (await client.call_tool("list_documents", {})).structured_content
+        with Index.open(index) as beside:
+            beside.remove(said["hits"][0]["doc_id"])
+        said["after"] = (await client.call_tool("list_documents", {})).structured_content
+        said["gone"] = await client.call_tool("read_page", page)
     return said
 
 
 @pytest.mark.slow
-def test_an_agent_searches_reads_and_sees(built: Path) -> None:
-    said = asyncio.run(_session(built))
+def test_an_agent_searches_reads_and_sees(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "index")
+    said = asyncio.run(_session(tmp_path / "index"))
     assert said["version"] == version("folioscope")
     assert set(said["tools"]) == {"search", "read_page", "see_page", "ask", "list_documents"}
     assert said["hits"][0]["name"] == "counting-swifts-paper.pdf" and said["hits"][0]["regions"]
@@ -50,3 +58,5 @@ def test_an_agent_searches_reads_and_sees(built: Path) -> None:
     assert citation["name"] == "invoice-ff-2025-0318.pdf" and not citation["problems"]
     assert said["documents"]["total"] == 2
     assert "/" not in said["hits"][0]["name"]
+    # An agent's session goes on while others add and remove.
+    assert said["after"]["total"] == 1 and said["gone"].is_error

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from indexing.index import Index
@@ -60,17 +60,26 @@ async def ask_for_receipt(
         stop.set()
 
 
+async def _before_the_stream(
+    body: AskRequest, server: Server, who: Reader
+) -> tuple[Collection, Index]:
+    """What is refused before the first event is refused by its status, as everywhere."""
+    prepared = _prepare(body, server, who)
+    if server.answers.is_full:
+        raise server.answers.full()
+    return prepared
+
+
 @router.post("/ask/stream", response_class=EventSourceResponse)
 async def ask_and_stream(
-    body: AskRequest, server: Server, who: Reader
+    body: AskRequest,
+    server: Server,
+    who: Reader,
+    prepared: Annotated[tuple[Collection, Index], Depends(_before_the_stream)],
 ) -> AsyncIterator[ServerSentEvent]:
     """The answer as events: `hits`, `token` (a model's words, not checked yet), then `answer`,
     which is checked; or `problem`."""
-    try:
-        collection, index = _prepare(body, server, who)
-    except Problem as problem:
-        yield _problem(problem)
-        return
+    collection, index = prepared
     stop = threading.Event()
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[Any] = asyncio.Queue()

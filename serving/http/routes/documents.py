@@ -150,7 +150,7 @@ async def get_recording(
         raise Problem(404, "no-recording", "This document is no recording.", "See its pages.")
     if not Path(row.source).is_file():
         raise Problem(409, "source-gone", "The file of this document is gone.", "Upload it anew.")
-    headers = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization"}
+    headers = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
     return FileResponse(row.source, media_type=kind, headers=headers)
 
 
@@ -165,6 +165,7 @@ async def list_jobs(server: Server, who: Reader, collection: Name = None) -> lis
 @router.get("/jobs/{job_id}")
 async def get_job(
     job_id: str,
+    request: Request,
     server: Server,
     who: Reader,
     wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for its end.")] = 0,
@@ -174,6 +175,8 @@ async def get_job(
     job = _job(server, who, job_id)
     while job.state not in FINISHED and time.monotonic() < until:
         await asyncio.sleep(_LOOK_SECONDS)
+        if server.stopping.is_set() or await request.is_disconnected():
+            break
         job = _job(server, who, job_id)
     return job_out(job)
 

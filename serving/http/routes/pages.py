@@ -59,7 +59,7 @@ async def page_image(
 ) -> Response:
     """The page, at most ``width`` pixels wide, as WebP."""
     _, row, record = await _find(server, who, collection, page_id)
-    tag = etag("page", row.sha256, record.number, width)
+    tag = etag("page", *_drawn(row, record), width)
     if _unchanged(request, tag):
         return _not_modified(tag)
     data = await while_connected(
@@ -85,7 +85,7 @@ async def page_crop(
     """A part of the page, given in page fractions, as WebP."""
     _, row, record = await _find(server, who, collection, page_id)
     box = (x0, y0, x1, y1)
-    tag = etag("crop", row.sha256, record.number, box, width)
+    tag = etag("crop", *_drawn(row, record), box, width)
     if _unchanged(request, tag):
         return _not_modified(tag)
     data = await while_connected(
@@ -111,7 +111,7 @@ async def page_heatmap(
     """Where the page speaks for the question: a PNG to multiply its picture with."""
     target, row, record = await _find(server, who, collection, page_id)
     asked = hashlib.sha256(question.encode()).hexdigest()
-    tag = etag("heat", row.sha256, record.number, asked, target.index.encoder.fingerprint)
+    tag = etag("heat", row.sha256, page_id, asked, target.index.encoder.fingerprint)
     if _unchanged(request, tag):
         return _not_modified(tag)
     index = target.index
@@ -137,6 +137,11 @@ async def _find(
     return target, row, await server.searches.run(lambda: index.page(page_id))
 
 
+def _drawn(row: DocumentRow, record: PageRecord) -> tuple[object, ...]:
+    """What a page's picture is made from."""
+    return row.sha256, record.number, record.times, record.part
+
+
 def _unchanged(request: Request, tag: str) -> bool:
     given = request.headers.get("if-none-match", "")
     return tag in [part.strip().removeprefix("W/") for part in given.split(",")]
@@ -144,7 +149,8 @@ def _unchanged(request: Request, tag: str) -> bool:
 
 def _headers(tag: str) -> dict[str, str]:
     # Private: what a key may see must not be kept by a shared cache.
-    return {"ETag": tag, "Cache-Control": "private, max-age=3600", "Vary": "Authorization"}
+    # Asked about each time: in an index that is built anew an id is that of another page.
+    return {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 
 def _not_modified(tag: str) -> Response:

@@ -7,54 +7,17 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.errors import InputError
 from serving.http.auth import ANONYMOUS, Principal
 from serving.http.problems import Problem
+from serving.http.schemas_review import CaseState, Decision, ReviewOut
 from serving.http.state import Reviewer, Server, ServerState, audit
 from serving.safety.queue import ReviewItem, ReviewQueue
 
 router = APIRouter(tags=["review"])
 Name = Annotated[str | None, Query(max_length=64)]
 _PAGE = 200
-
-
-class ReviewOut(BaseModel):
-    """A case. ``place`` says what ``quote`` is from; of a page ``name``, ``page`` (0-based) and
-    ``box`` say where, and ``page_id`` is set while the page can be seen by this key."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: str
-    state: Literal["waiting", "approved", "rejected"]
-    collection: str
-    stage: Literal["fast", "heavy"]
-    place: Literal["question", "page", "answer"]
-    category: str
-    question: str
-    answer: str | None
-    quote: str
-    reasons: list[str]
-    scores: dict[str, float]
-    policy: str
-    name: str | None
-    page: int | None
-    page_id: int | None
-    box: tuple[float, float, float, float] | None
-    created: float = Field(description="Seconds since 1970.")
-    decided: float | None
-    reviewer: str | None
-    note: str | None
-
-
-class Decision(BaseModel):
-    """Why, for the audit log."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    note: Annotated[str, Field(max_length=2000)] = ""
-    collection: str | None = Field(default=None, max_length=64)
 
 
 def origin_of(collection: str, who: Principal) -> str:
@@ -66,7 +29,7 @@ def origin_of(collection: str, who: Principal) -> str:
 async def list_cases(
     server: Server,
     who: Reviewer,
-    state: Literal["waiting", "approved", "rejected", "all"] = "waiting",
+    state: CaseState = "waiting",
     limit: Annotated[int, Query(ge=1, le=_PAGE)] = 50,
     collection: Name = None,
 ) -> list[ReviewOut]:

@@ -50,4 +50,7 @@ async def search(
         )
     if server.auditor is not None and body.mode == "two-stage" and body.k >= AUDITED:
         server.auditor.offer(collection.name, result, lambda: ask("exhaustive", AUDITED))
-    return SearchResponse.of(result, collection.name)
+    found = SearchResponse.of(result, collection.name)
+    if found.explain is not None and who.pinned:
+        found.explain.pop("pages", None)  # of all who share the index
+    return found

@@ -38,13 +38,13 @@ async def status(server: Server, who: Reader, collection: str | None = None) -> 
     return whole.model_copy(update={"documents": len(mine), "pages": pages, **hidden})
 
 
-@health.get("/healthz", include_in_schema=False)
+@health.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)
 async def healthz() -> dict[str, str]:
     """Whether the process answers."""
     return {"status": "alive"}
 
 
-@health.get("/readyz", include_in_schema=False)
+@health.api_route("/readyz", methods=["GET", "HEAD"], include_in_schema=False)
 async def readyz(server: Server) -> dict[str, str]:
     """Whether every collection can be searched. Raises ``Problem`` 503."""
     waiting = [collection.name for collection in server.collections if not collection.ready]

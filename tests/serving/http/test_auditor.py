@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from fastapi.testclient import TestClient
@@ -38,3 +39,17 @@ def test_a_stage_one_that_loses_pages_is_warned_of(
     auditor.close()
     assert 'folioscope_audited_recall{collection="default"} 0.75' in metrics.text().decode()
     assert "found 0.750 of the exhaustive top" in caplog.text
+
+
+def test_a_query_that_cannot_be_audited_costs_only_itself(built: Path) -> None:
+    exact = Index.open(built).search("how many swifts were counted", 4, mode="exhaustive")
+
+    def closed() -> NoReturn:
+        raise RuntimeError("the index was closed meanwhile")
+
+    metrics = Metrics()
+    auditor = RecallAuditor(1.0, 0.95, metrics)
+    auditor.offer("default", exact, closed)
+    auditor.offer("default", exact, lambda: exact)
+    auditor.close()
+    assert 'folioscope_audited_recall{collection="default"} 1.0' in metrics.text().decode()

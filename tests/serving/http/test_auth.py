@@ -128,6 +128,8 @@ def test_a_tenant_cannot_reach_anothers_pages_by_any_route(shared: Shared) -> No
                 response = client.post("/v1/search", json=body, headers=mine)
                 if response.status_code == 200:
                     assert all(h["doc_id"] != theirs for h in response.json()["hits"])
+    how = client.post("/v1/search", json={"question": "x", "explain": True}, headers=mine).json()
+    assert how["explain"]["documents_allowed"] == 1 and "pages" not in how["explain"]
     wrong = client.post("/v1/search", json={"question": "x", "filter": "no = 1"}, headers=mine)
     assert "secret" not in wrong.text, "the error tells of another tenant's metadata"
 

@@ -30,6 +30,7 @@ def _finished(client: httpx.Client, job_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_server_killed_while_it_indexes_and_answers_goes_on_after_its_restart(
     start: Start, tmp_path: Path, sample_documents: Path
 ) -> None:
@@ -74,9 +75,10 @@ def test_a_job_waits_for_another_writer(start: Start, built: Path, tmp_path: Pat
     client = start(index)
     with WriterLock(index):
         job_id = client.delete("/v1/documents/0").json()["id"]
-        # The first try finds the lock taken.
-        while client.get(f"/v1/jobs/{job_id}").json()["state"] == "queued":
+        # Found taken, and waited for: however often, since the other writer may need hours.
+        while (job := client.get(f"/v1/jobs/{job_id}").json())["stage"] != "wait":
             pass
+        assert job["state"] in ("queued", "running")
         assert client.get("/v1/documents").json()["total"] == 2
     assert _finished(client, job_id)["state"] == "done"
     assert client.get("/v1/documents").json()["total"] == 1

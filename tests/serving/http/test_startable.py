@@ -69,6 +69,36 @@ def test_a_key_for_a_collection_never_served_is_warned_of(tmp_path: Path) -> Non
     assert "served: reports" in wrong.stderr and wrong.stdout.startswith("folio_")
 
 
+def test_one_server_does_the_jobs_and_any_number_read(tmp_path: Path) -> None:
+    writing = ServerSettings(indexes={"default": tmp_path / "index"}, state=tmp_path / "state")
+    first = make_state(writing)
+    job = first.jobs.put("default", "remove", "key", {"add": [], "remove": [0]})
+    first.jobs.take("default")
+    try:
+        second = _run("serve", "-i", tmp_path / "index", "--state", tmp_path / "state")
+        assert isinstance(second.exception, StorageError)
+        assert "--read-only" in str(second.exception) and "Serving" not in second.output
+        reading = make_state(writing.model_copy(update={"read_only": True}))
+        reading.database.close()
+        held = first.jobs.get(job.id)
+        assert held is not None and held.state == "running"
+    finally:
+        assert first.lock is not None
+        first.lock.release()
+    # Who begins instead takes up what was left.
+    again = make_state(writing)
+    held = again.jobs.get(job.id)
+    assert held is not None and held.state == "queued"
+
+
+def test_what_a_server_keeps_is_its_own(tmp_path: Path) -> None:
+    settings = ServerSettings(indexes={"default": tmp_path / "index"}, state=tmp_path / "state")
+    make_state(settings).keys.create("x", ["read"])
+    kept = [settings.state, *settings.state.glob("server.sqlite*")]
+    assert len(kept) == 4
+    assert not [path for path in kept if path.stat().st_mode & 0o077]
+
+
 def test_paths_of_settings_depend_on_no_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
