@@ -62,6 +62,12 @@ MEANINGS: dict[str, Meaning] = {
     "text-missing-in-layer": Meaning(
         "repaired", "it shows text that its text layer lacks; read by OCR"
     ),
+    "layer-differs": Meaning(
+        "repaired", "its text layer has other numbers than its picture shows; read by OCR"
+    ),
+    "layer-unproved": Meaning(
+        "fine", "its words are those of a text layer that OCR could not compare with its picture"
+    ),
     "label-unknown": Meaning("fine", "the page's own number cannot be read"),
     "times-unknown": Meaning("fine", "when the page is shown is not known"),
     "outline-unknown": Meaning("fine", "the document's outline cannot be read"),

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexing.faults import Faults
-from indexing.ocr import Raster
+from indexing.layer_proof import Verdict, of_no_language, prove
+from indexing.ocr import Choice, Raster
 from indexing.renderers import OpenDocument
 from indexing.renderers.base import Image
-from indexing.settings import IntakeSettings
+from indexing.settings import IntakeSettings, OcrChoice
 from indexing.visibility import (
     PREVIEW_DPI,
     PRINT_DPI,
@@ -27,6 +28,9 @@ from retrieval.types import Box, PageWords
 
 # A page's pixels at these resolutions, whatever size it claims: posters are drawn coarser.
 _MOST_PIXELS = 10_000_000
+# Lines are read at this resolution to be compared; where that says nothing, fewer letters than this
+# are not worth a word.
+_PROOF_DPI, _UNPROVED = 200, 24
 # What OCR finds where the layer has nothing counts from this confidence and number of words on.
 _SURE, _FEWEST = 0.6, 3
 # Most words have two letters or more; a layer of which fewer do is no language.
@@ -42,10 +46,15 @@ class CheckedLayer:
 
 
 def check_layer(
-    document: OpenDocument, number: int, layer: PageWords, faults: Faults
+    document: OpenDocument,
+    number: int,
+    layer: PageWords,
+    faults: Faults,
+    engine: OcrChoice = "off",
 ) -> CheckedLayer:
     """``layer`` without the words that nobody sees, with the flag ``hidden-text`` if there are
-    any. A page that cannot be drawn is taken as it is."""
+    any, and without those that are not what the page shows, which only an OCR ``engine`` can tell.
+    A page that cannot be drawn is taken as it is."""
     attempts = Faults()
     preview: Image | None = attempts.attempt(
         lambda: document.render(number, PREVIEW_DPI, _MOST_PIXELS), None, ""
@@ -62,6 +71,10 @@ def check_layer(
     if hidden.any():
         faults.flags.append("hidden-text")
         words = keep(layer, ~hidden)
+    if engine != "off" and len(words):
+        words, changed = _proved(document, number, words, engine, faults)
+        if changed:
+            sight = look(words, preview, document.size(number))
     if not sight.print_like:
         return CheckedLayer(words)
     image: Image | None = attempts.attempt(
@@ -69,6 +82,39 @@ def check_layer(
     )
     missing = () if image is None else tuple(print_without_words(words, image))
     return CheckedLayer(words, missing)
+
+
+def _proved(
+    document: OpenDocument, number: int, words: PageWords, engine: Choice, faults: Faults
+) -> tuple[PageWords, bool]:
+    """``words`` without those that the page's picture disproves, and whether there were any."""
+    attempts = Faults()
+    gibberish = of_no_language(words)
+    if gibberish:
+        doubtful = np.ones(len(words), bool)
+    else:
+        places: list[Box] = attempts.attempt(lambda: document.doubtful(number), [], "")
+        doubtful = inside(words, np.array(places, np.float32).reshape(-1, 4))
+    if not doubtful.any():
+        return words, False
+    some = keep(words, doubtful)
+
+    def compare() -> Verdict:
+        return prove(some, document.render(number, _PROOF_DPI, _MOST_PIXELS), engine)
+
+    verdict: Verdict = attempts.attempt(compare, "unread", "")
+    if verdict == "as shown" or (gibberish and verdict != "other words"):
+        return words, False
+    if verdict == "no words" and len(some) < len(words) / 2:
+        # A page that is printed otherwise is no scan, whose handwriting somebody else has read.
+        verdict = "other words"
+    if verdict in ("unread", "no words"):
+        if sum(map(str.isalnum, "".join(some.texts))) >= _UNPROVED:
+            faults.flags.append("layer-unproved")
+        return words, False
+    flag = "text-layer-unreadable" if gibberish else "hidden-text"
+    faults.flags.append("layer-differs" if verdict == "other numbers" else flag)
+    return keep(words, ~doubtful), True
 
 
 def _under_others(

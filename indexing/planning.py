@@ -30,7 +30,7 @@ def plan_page(
     layer = faults.attempt(lambda: document.words(number), PageWords.empty(), "text-failed")
     checked = CheckedLayer(layer)
     if len(layer) and media_type == PDF and settings.check_layer:
-        checked = check_layer(document, number, layer, faults)
+        checked = check_layer(document, number, layer, faults, settings.ocr)
     ocr = settings.ocr != "off"
     reading = ocr and needs_ocr(document, number, checked.words, media_type, faults)
     tiles = 0

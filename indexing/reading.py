@@ -90,7 +90,7 @@ def read_page(
     layer = attempt(lambda: document.words(number), PageWords.empty(), "text-failed")
     checked = CheckedLayer(layer)
     if len(layer) and media_type == PDF and not text_only and settings.check_layer:
-        checked = check_layer(document, number, layer, faults)
+        checked = check_layer(document, number, layer, faults, settings.ocr)
         layer = checked.words
     words, source = layer, "layer" if len(layer) else "none"
     image: Image | None = None

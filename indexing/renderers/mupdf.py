@@ -20,7 +20,7 @@ from indexing.renderers.base import (
     outline_paths,
     pixels_at,
 )
-from retrieval.types import Box, PageWords
+from retrieval.types import Box, FloatArray, PageWords
 
 pymupdf.TOOLS.mupdf_display_errors(False)
 pymupdf.TOOLS.mupdf_display_warnings(False)
@@ -37,6 +37,8 @@ _DAMAGE = re.compile(
 _BESIDE = 5
 # MuPDF's marks of characters that are filled or stroked; of 255, what is as good as clear.
 _PAINTED, _OPAQUE = 16 | 32, 12
+# The share of a text that a picture painted later must cover to hide it.
+_COVERED = 0.8
 # The share of a page from which on a picture on it decides how finely it is worth drawing.
 _LARGE_PICTURE = 0.05
 
@@ -47,6 +49,16 @@ def _opened(path: Path) -> Any:
     except UnicodeEncodeError:  # MuPDF takes names as UTF-8 only; a file's name may be any bytes
         return pymupdf.open(stream=path.read_bytes(), filetype="pdf")
     return pymupdf.open(path, filetype="pdf")
+
+
+def _displayed(page: Any, boxes: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Low and high corners ``[n, 2]``, in fractions of the displayed page, of ``boxes`` ``[n, 4]``
+    in points, which MuPDF gives as if the page were not rotated."""
+    turn, rect = page.rotation_matrix, page.rect
+    linear = np.array([[turn.a, turn.b], [turn.c, turn.d]])
+    moved = boxes.reshape(-1, 2, 2) @ linear + np.array([turn.e, turn.f])
+    size = np.array([max(rect.width, 1e-6), max(rect.height, 1e-6)])
+    return moved.min(axis=1) / size, moved.max(axis=1) / size
 
 
 class MuPdfDocument:
@@ -119,14 +131,8 @@ class MuPdfDocument:
         ]
         if not found:
             return PageWords.empty()
-        # Text is given as if the page were not rotated.
-        turn, rect = page.rotation_matrix, page.rect
-        corners = np.array([row[:4] for row in found], np.float64).reshape(-1, 2, 2)
-        linear = np.array([[turn.a, turn.b], [turn.c, turn.d]])
-        moved = corners @ linear + np.array([turn.e, turn.f])
-        size = np.array([max(rect.width, 1e-6), max(rect.height, 1e-6)])
-        low, high = moved.min(axis=1) / size, moved.max(axis=1) / size
-        visible = (high > 0).all(axis=1) & (low < 1).all(axis=1)
+        low, high = _displayed(page, np.array([row[:4] for row in found], np.float64))
+        visible = np.all(np.concatenate((high > 0, low < 1), axis=1), axis=1)
         boxes = np.clip(np.concatenate((low, high), axis=1), 0, 1).astype(np.float32)[visible]
         kept = [row for row, seen in zip(found, visible, strict=True) if seen]
         self._beside = sum(
@@ -226,6 +232,22 @@ class MuPdfDocument:
                         place = (box.x0 / width, box.y0 / height, box.x1 / width, box.y1 / height)
                         found.append((place, span["text"]))
         return found
+
+    def doubtful(self, number: int) -> list[Box]:
+        page = self._page(number)
+        log = page.get_bboxlog()
+        boxes = np.array([box for _, box in log], np.float64).reshape(-1, 4)
+        kinds = np.array([kind for kind, _ in log], dtype=str)
+        found = kinds == "ignore-text"
+        for at in np.flatnonzero(kinds == "fill-image"):
+            before = np.flatnonzero(kinds[:at] == "fill-text")
+            low = np.maximum(boxes[before, :2], boxes[at, :2])
+            high = np.minimum(boxes[before, 2:], boxes[at, 2:])
+            covered = np.maximum(high - low, 0).prod(axis=1)
+            area = (boxes[before, 2:] - boxes[before, :2]).prod(axis=1)
+            found[before[covered > _COVERED * area]] = True
+        low, high = _displayed(page, boxes[found])
+        return [(x0, y0, x1, y1) for x0, y0, x1, y1 in np.concatenate((low, high), 1).tolist()]
 
     def close(self) -> None:
         self._current = None

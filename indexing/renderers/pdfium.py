@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,8 @@ from retrieval.types import Box, PageWords
 
 # A document may have some broken pages at its end; with this many, its page count is a lie.
 _LAST = 64
+# The share of a text that a picture painted later must cover to hide it.
+_COVERED = 0.8
 # The share of a page from which on a picture on it decides how finely it is worth drawing.
 _LARGE_PICTURE = 0.05
 
@@ -187,6 +190,27 @@ class PdfiumDocument:
         """None: pdfium gives characters without how they are painted."""
         return []
 
+    def doubtful(self, number: int) -> list[Box]:
+        page = self._page(number)
+        raw = pypdfium2.raw
+        texts: list[tuple[float, ...]] = []
+        found: list[tuple[float, ...]] = []
+        for item in page.get_objects(
+            filter=[raw.FPDF_PAGEOBJ_TEXT, raw.FPDF_PAGEOBJ_IMAGE], max_depth=3
+        ):
+            box = item.get_bounds()
+            if item.type == raw.FPDF_PAGEOBJ_TEXT:
+                box = _as_high_as_its_font(item, box)
+            if item.type == raw.FPDF_PAGEOBJ_IMAGE:
+                found += [text for text in texts if _covers(box, text)]
+                texts = [text for text in texts if not _covers(box, text)]
+            elif raw.FPDFTextObj_GetTextRenderMode(item) == raw.FPDF_TEXTRENDERMODE_INVISIBLE:
+                found.append(box)
+            else:
+                texts.append(box)
+        places = self._fractions(page, np.array(found, np.float64).reshape(-1, 4))
+        return [(x0, y0, x1, y1) for x0, y0, x1, y1 in places.tolist()]
+
     def close(self) -> None:
         if self._current is not None:
             self._current[1].close()
@@ -220,6 +244,25 @@ class PdfiumDocument:
                 self._current[1].close()
             self._current = (number, self._document[number])
         return self._current[1]
+
+
+def _as_high_as_its_font(text: Any, box: tuple[float, ...]) -> tuple[float, ...]:
+    """``box`` of ``text``, which is flat where glyphs have no outlines: so is the font that OCR
+    software writes layers in."""
+    size = ctypes.c_float()
+    pypdfium2.raw.FPDFTextObj_GetFontSize(text, size)
+    turn = text.get_matrix()
+    high = 0.8 * size.value * float(np.hypot(turn.c, turn.d))
+    x0, y0, x1, y1 = box
+    return (x0, y0, max(x1, x0 + high), max(y1, y0 + high))
+
+
+def _covers(picture: tuple[float, ...], text: tuple[float, ...]) -> bool:
+    """Whether most of ``text`` (left, bottom, right, top) lies in ``picture``."""
+    width = min(picture[2], text[2]) - max(picture[0], text[0])
+    height = min(picture[3], text[3]) - max(picture[1], text[1])
+    area = (text[2] - text[0]) * (text[3] - text[1])
+    return width > 0 and height > 0 and width * height > _COVERED * area
 
 
 def _divides(character: str) -> bool:

@@ -213,6 +213,9 @@ class RecordingDocument:
     def unpainted(self, number: int) -> list[tuple[Box, str]]:
         return []
 
+    def doubtful(self, number: int) -> list[Box]:
+        return []
+
     def _frame(self, moment: float) -> Frame:
         """The frame at ``moment``; pages are asked for in order, so that decoding goes on from
         the last one where that is nearer than the next place to begin at."""

@@ -188,6 +188,9 @@ class SeveralDocuments:
     def unpainted(self, number: int) -> list[tuple[Box, str]]:
         return []
 
+    def doubtful(self, number: int) -> list[Box]:
+        return []
+
     def close(self) -> None:
         self._document.close()
 
