@@ -19,7 +19,7 @@ from retrieval.store_rows import DocumentRow
 _FIXED = ("source", "title", "pages", "media_type", "bytes")
 _FUNCTIONS = frozenset(
     "abs,coalesce,glob,ifnull,iif,instr,length,like,lower,ltrim,max,min,nullif,replace,round,"  # noqa: SIM905
-    "rtrim,substr,trim,upper".split(",")
+    "rtrim,substr,trim,typeof,upper".split(",")
 )
 _ALLOWED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ})
 _ID = "doc_id"

@@ -319,6 +319,8 @@ def test_closed_stores_say_so(tmp_path: Path) -> None:
         ("ok = true", [2]),
         ("lower(firm) = 'amd' -- a remark", [0]),
         ("year > 3000", []),
+        ("firm > 3000", [0]),
+        ("firm > 3000 AND typeof(firm) <> 'text'", []),
     ],
 )
 def test_filters(sample: Store, condition: str, expected: list[int]) -> None:
