@@ -154,7 +154,12 @@ class Asked:
         """Calibrated late interaction of any number of pages, read a few at a time."""
         kept = self.lane.patches.kept()
         if kept is not None:
-            return self.exactly(pick(kept, offsets), page_ids)
+            every = self.lane.store.pages.page_ids
+            if 2 * len(offsets) < len(every):
+                return self.exactly(pick(kept, offsets), page_ids)
+            # Copying most pages together takes as long as scoring all where they lie.
+            found: FloatArray = self.exactly(kept, every)[offsets]
+            return found
         scores = np.empty(len(offsets), np.float32)
         for start in range(0, len(offsets), _SCAN_PAGES):
             here = slice(start, start + _SCAN_PAGES)

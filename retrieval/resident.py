@@ -142,22 +142,19 @@ def read_resident(store: Store | LaneStore, limit_bytes: float) -> RaggedPatches
 
     Every row is checked as it is read, as always.
     """
-    parts: list[RaggedPatches] = []
-    held, pages = 0, len(store.pages)
+    starts = np.concatenate(([0], np.cumsum(store.n_patches, dtype=np.int64)))
+    scales = np.ones(len(store.pages), np.float32)
+    codes: Codes | None = None
     for offsets, patches in store.scan_patches(_BATCH_PAGES):
-        parts.append(patches)
-        held += patches.codes.nbytes
-        # What is there so far stands for the rest, so that a large index is not read for nothing.
-        if held * pages / (int(offsets[-1]) + 1) > limit_bytes:
-            return None
-    if not parts:
-        return None
-    lengths = np.concatenate([np.diff(part.starts) for part in parts])
-    return RaggedPatches(
-        np.concatenate([part.codes for part in parts]),
-        np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
-        np.concatenate([part.scales for part in parts]),
-    )
+        if codes is None:
+            width = patches.codes.shape[1]
+            if int(starts[-1]) * width * patches.codes.itemsize > limit_bytes:
+                return None
+            # Filled in place: two copies of a gigabyte would count twice for a moment.
+            codes = np.empty((int(starts[-1]), width), patches.codes.dtype)
+        codes[starts[offsets[0]] : starts[offsets[-1] + 1]] = patches.codes
+        scales[offsets] = patches.scales
+    return None if codes is None else RaggedPatches(codes, starts, scales)
 
 
 def pick(patches: RaggedPatches, wanted: NDArray[np.int64] | NDArray[np.intp]) -> RaggedPatches:

@@ -31,7 +31,7 @@ def small(root: Path) -> Iterator[Store]:
 
 
 @pytest.mark.parametrize("mode", ["two-stage", "exhaustive"])
-@pytest.mark.parametrize("only", [None, "doc_id IN (1, 3)"])
+@pytest.mark.parametrize("only", [None, "doc_id IN (1, 3)", "doc_id <> 2"])
 def test_the_same_is_found(root: Path, mode: SearchMode, only: str | None) -> None:
     with Store.open(root) as store:
         question = " ".join(store.fetch_boxes_and_words(np.array([7]))[0].words.texts[:4])
