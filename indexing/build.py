@@ -197,7 +197,9 @@ def add_sources(
     skipped: dict[str, str] = {}
     for source in list(writer.skipped):
         plain = _plain(source)
-        if not Path(source).exists() or (plain != source and Path(plain) in paths):
+        # A folder that could not be looked into is told of anew where it still cannot.
+        gone = not Path(source).exists() or Path(source).is_dir()
+        if gone or (plain != source and Path(plain) in paths):
             writer.clear_skip(source)
     before = frozenset(writer.documents)
     pooling = settings.pooling_of(writer.manifest)

@@ -7,6 +7,7 @@ content. Refusals name the file, say what is wrong, and what to do.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +34,7 @@ def inspect_file(path: Path, max_mb: int = 4096) -> FileFacts:
     head = b""
     try:
         if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist or is not a file"
-            raise InputError(f"{path}: {what}; name a document")
+            raise InputError(f"{path}: {_no_file(path)}")
         size = path.stat().st_size
         if size > max_mb * 1_000_000:
             wanted = size // 1_000_000 + 1
@@ -55,6 +55,18 @@ def inspect_file(path: Path, max_mb: int = 4096) -> FileFacts:
     media_type = media_type_of(path, head)
     flags = () if name_agrees(path, media_type) else ("misnamed",)
     return FileFacts(media_type, size, digest.hexdigest(), flags)
+
+
+def _no_file(path: Path) -> str:
+    if path.is_dir():
+        if not os.access(path, os.R_OK | os.X_OK):
+            return "this folder cannot be looked into; check its rights"
+        if path.is_symlink():
+            return f"is a link to another folder; name that to read it ({path.resolve()})"
+        return "is a folder; name a document"
+    if path.is_symlink():
+        return f"is a link that leads nowhere ({path.readlink()}); mend or remove it"
+    return "does not exist or is not a file; name a document"
 
 
 def sniff(path: Path) -> str:

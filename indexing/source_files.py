@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,11 @@ from retrieval.manifest import MANIFEST_NAME
 @dataclass(frozen=True, slots=True)
 class SourceFiles:
     """The files to read, and those ``passed_over``: below a folder that was named, of a kind
-    that is not read."""
+    that is not read.
+
+    Among the files are what cannot be read, so that whoever reads them says so: links that lead
+    nowhere or to a folder elsewhere, and folders that may not be looked into.
+    """
 
     files: tuple[Path, ...]
     passed_over: tuple[Path, ...]
@@ -37,16 +42,16 @@ def find_sources(sources: Sequence[str | Path]) -> SourceFiles:
     others: dict[Path, None] = {}
     for source in sources:
         path = Path(source).expanduser()
-        if path.is_dir():
-            _look_below(path, found, others)
-        elif path.exists():
-            found[plain_path(path)] = None
-        else:
-            for match in _matches(source, path):
+        try:
+            for match in [path] if path.exists() else _matches(source, path):
                 if match.is_dir():
                     _look_below(match, found, others)
                 else:
                     found[plain_path(match)] = None
+        except OSError as error:
+            raise InputError(
+                f"{source}: cannot be looked at ({error.strerror}); check the rights of its folder"
+            ) from error
     if not found:
         kinds = " ".join(sorted(EXTENSIONS))
         raise InputError(f"no documents in {', '.join(map(str, sources))}; looked for {kinds}")
@@ -54,18 +59,37 @@ def find_sources(sources: Sequence[str | Path]) -> SourceFiles:
 
 
 def _look_below(folder: Path, found: dict[Path, None], others: dict[Path, None]) -> None:
-    inside = sorted(
-        below
-        for below in folder.rglob("*")
-        if not any(part.startswith(".") for part in below.relative_to(folder).parts)
-        and below.is_file()
-    )
+    inside: list[Path] = []
+    closed: list[Path] = []
+    top = folder.resolve()
+
+    def note(error: OSError) -> None:
+        closed.append(Path(error.filename))
+
+    for at, folders, files in os.walk(folder, onerror=note):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        linked = [path for name in folders if (path := Path(at, name)).is_symlink()]
+        # What a link within the folder leads to is looked through where it lies.
+        closed += [path for path in linked if not path.resolve().is_relative_to(top)]
+        inside += [Path(at, name) for name in files if not name.startswith(".")]
     indexes = {below.parent for below in inside if below.name == MANIFEST_NAME}
-    for below in inside:
-        if below.suffix.lower() in EXTENSIONS:
+    for below in sorted([*inside, *closed]):
+        if below in closed:
+            found[plain_path(below)] = None
+        elif _is_device(below):
+            continue
+        elif below.suffix.lower() in EXTENSIONS:
             found[plain_path(below)] = None
         elif indexes.isdisjoint(below.parents):  # an index's own files are not worth a word
             others[plain_path(below)] = None
+
+
+def _is_device(path: Path) -> bool:
+    """Whether ``path`` is a socket, a pipe or the like; what cannot be told of is not."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
 
 
 def _matches(source: str | Path, pattern: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from pathlib import Path
 
@@ -174,6 +175,38 @@ def test_a_folder_or_a_missing_file_is_no_document(tmp_path: Path) -> None:
         inspect_file(tmp_path / "gone.pdf")
     with pytest.raises(InputError, match="cannot be read"):
         sniff(tmp_path / "gone.pdf")
+
+
+def test_what_a_folder_hides_from_its_reader_is_told(tmp_path: Path) -> None:
+    """Links that lead nowhere or elsewhere; one that leads back into the folder hides nothing."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "far.pdf").write_bytes(b"x")
+    folder = tmp_path / "named"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "a.pdf").write_bytes(b"x")
+    (folder / "deep" / "up").symlink_to(folder)
+    (folder / "gone.pdf").symlink_to(tmp_path / "nowhere.pdf")
+    (folder / "loop.pdf").symlink_to(folder / "loop.pdf")
+    (folder / "other").symlink_to(tmp_path / "elsewhere")
+    found = expand_sources([folder])
+    assert [path.name for path in found] == ["a.pdf", "gone.pdf", "loop.pdf", "other"]
+    for name, why in (("gone.pdf", "leads nowhere"), ("loop.pdf", "leads nowhere")):
+        with pytest.raises(InputError, match=why):
+            inspect_file(folder / name)
+    with pytest.raises(InputError, match="link to another folder"):
+        inspect_file(folder / "other")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+def test_a_folder_that_may_not_be_looked_into_is_told(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    try:
+        assert expand_sources([tmp_path]) == [closed]
+        with pytest.raises(InputError, match="cannot be looked into"):
+            inspect_file(closed)
+    finally:
+        closed.chmod(0o700)
 
 
 def test_sources_are_files_folders_and_patterns(tmp_path: Path) -> None:
