@@ -35,7 +35,8 @@ _PATH = re.compile(r"(?<![\w/.])/(?:[^\s/:;,'\"()]+/)+")
 
 
 class Problem(Exception):
-    """An answer that is an error. ``detail`` says what, ``remedy`` what to do."""
+    """An answer that is an error. ``detail`` says what, ``remedy`` what to do; ``members`` are
+    further members of its document."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Problem(Exception):
         detail: str,
         remedy: str = "",
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -51,6 +53,7 @@ class Problem(Exception):
         self.detail = detail
         self.remedy = remedy
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
 
 
 _TITLES = {
@@ -73,6 +76,7 @@ _TITLES = {
 def respond(request: Request, problem: Problem) -> JSONResponse:
     """``problem`` as a response."""
     body: dict[str, Any] = {
+        **problem.members,
         "type": f"urn:folioscope:problem:{problem.code}",
         "title": _TITLES.get(problem.status, "Error"),
         "status": problem.status,

@@ -309,6 +309,9 @@ class ProblemOut(BaseModel):
     detail: str
     remedy: str
     request_id: str
+    refused: list[Refused] | None = Field(
+        default=None, description="Of an upload of which nothing was taken: each file, and why."
+    )
 
 
 class AskRequest(BaseModel):

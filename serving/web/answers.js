@@ -52,7 +52,9 @@ export function show(answer, open) {
     parts.push(h("p", { class: "verdict" }, "No short answer. The nearest passages:"));
     parts.push(h("ul", { class: "claims" }, ...answer.claims.map((claim) => h("li", {}, claim.text, ...cites(claim)))));
   } else {
-    parts.push(h("p", { class: "claim" }, answer.text));
+    // The reader without a model misses much; who reads on should know.
+    const perhaps = answer.status === "not-in-documents" && answer.model === "reader";
+    parts.push(h("p", { class: "claim" }, perhaps ? "No short answer was found; the pages below may hold it all the same." : answer.text));
     if (answer.status === "review" && !$("review-link").hidden) {
       parts.push(h("p", { class: "verdict" }, h("a", { href: "#review" }, "See what waits for review")));
     }

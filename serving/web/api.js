@@ -20,6 +20,7 @@ export class ApiError extends Error {
     super([problem.detail, problem.remedy].filter(Boolean).join(" "));
     this.code = problem.code;
     this.status = status;
+    this.refused = problem.refused ?? [];
   }
 }
 

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import * as connection from "./connection.js";
-import { bytes, called, flagBadges, h, plural, toast, $ } from "./dom.js";
+import { bytes, called, flagBadges, h, plural, toast, withoutName, $ } from "./dom.js";
 import * as jobs from "./jobs.js";
 import { dropZone } from "./upload.js";
 
@@ -144,5 +144,5 @@ function skipped(items) {
   if (!items.length) return "";
   return h("details", { class: "skipped" },
     h("summary", {}, `${plural(items.length, "file")} could not be used`),
-    h("ul", {}, ...items.map((item) => h("li", {}, h("strong", {}, item.name), ` ${item.reason}`))));
+    h("ul", {}, ...items.map((item) => h("li", {}, h("strong", {}, item.name), ` ${withoutName(item.reason, item.name)}`))));
 }

@@ -44,6 +44,12 @@ export function bytes(count) {
 /** What a document is called: its title, unless that is a number that some program gave it. */
 export const called = (item) => (/\p{L}{3}/u.test(item.title) ? item.title : item.name);
 
+/** What is said of a file, where its name stands before it already. */
+export function withoutName(said, name) {
+  const rest = name && said.startsWith(name) ? said.slice(name.length).replace(/^:?\s+/, "") : said;
+  return rest || said;
+}
+
 /** Flags of pages and documents in words; those not listed show as they are. */
 const FLAGS = {
   "partly-illegible": "partly illegible",

@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import * as connection from "./connection.js";
-import { h, plural, toast, $ } from "./dom.js";
+import { h, plural, toast, withoutName, $ } from "./dom.js";
 
 const NEAR = 700;   // between two looks where they are shown
 const FAR = 3000;
@@ -80,7 +80,7 @@ function jobRow(job) {
   }, "Cancel");
   // What became of a single file that could not be read is said beside its name already.
   const skipped = job.state === "failed" && job.files.length === 1 ? [] : job.result?.skipped ?? [];
-  const wrong = skipped.map((item) => h("li", {}, h("strong", {}, item.name), ` ${item.reason}`));
+  const wrong = skipped.map((item) => h("li", {}, h("strong", {}, item.name), ` ${withoutName(item.reason, item.name)}`));
   const element = h("div", { class: `job ${job.state}` },
     h("span", { class: "what" }, what), said, bar || null, cancel || null,
     wrong.length ? h("ul", { class: "wrong" }, ...wrong) : null);
@@ -100,7 +100,7 @@ function standing(job) {
   if (job.state === "done") return summary(job);
   if (job.state === "queued" && job.stage === "wait") return "waiting until another program has written the index";
   if (job.result?.skipped.length > 1 && job.state === "failed") return "none of them could be read";
-  if (job.state !== "running") return job.result?.reason ?? STATES[job.state];
+  if (job.state !== "running") return withoutName(job.result?.reason ?? STATES[job.state], called(job));
   if (job.stage === "inspect") return `looking at file ${job.documents_done} of ${job.documents_total.toLocaleString()}`;
   if (!job.pages_total) return STATES.running;
   const files = job.documents_total > 1 ? `${job.documents_done} of ${plural(job.documents_total, "file")}, ` : "";

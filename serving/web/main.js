@@ -52,7 +52,9 @@ async function welcome() {
   place.hidden = !search.idle();
   if (found.total) {
     const pages = found.documents.reduce((sum, item) => sum + item.pages, 0);
-    const examples = found.documents.slice(0, 6).map((item) => h("li", {}, called(item)));
+    const examples = found.documents.slice(0, 6).map((item) => h("li", {}, h("button", {
+      type: "button", title: `Ask ${item.name} only`, onclick: () => search.within(item.id),
+    }, called(item))));
     place.replaceChildren(
       h("h2", {}, "Ask, and see the page that answers"),
       h("p", {}, `${plural(found.total, "document")} with ${plural(pages, "page")}${found.total > 200 ? " and more" : ""} can be searched, among them:`),
@@ -73,7 +75,7 @@ async function collections() {
 
 function keyboard(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  const typing = event.isComposing || event.target.isContentEditable || event.target.matches("input, textarea, select");
+  const typing = event.isComposing || event.target.isContentEditable || event.target.matches("input, textarea, select, video");
   if (event.key === "/" && !typing) {
     event.preventDefault();
     location.hash = "#search";
@@ -85,7 +87,7 @@ function keyboard(event) {
   if (event.key === "Escape") { viewer.close(); return; }
   if (typing) return;
   const act = { ArrowLeft: () => viewer.move(-1), ArrowRight: () => viewer.move(1), "+": () => viewer.zoomBy(1),
-    "=": () => viewer.zoomBy(1), "-": () => viewer.zoomBy(-1), h: viewer.toggleHeat }[event.key];
+    "=": () => viewer.zoomBy(1), "-": () => viewer.zoomBy(-1), h: viewer.toggleHeat, r: viewer.turnPage }[event.key];
   if (act) { event.preventDefault(); act(); }
 }
 

@@ -56,8 +56,12 @@ export function clear() {
   $("status").textContent = "";
 }
 
-/** Fill the question in and ask it. */
-export function ask(text) { $("question").value = text; grow(); search(); }
+/** Ask one document only, from now on. */
+export function within(docId) {
+  $("doc").value = docId;
+  $("doc").closest("details").open = true;
+  $("question").focus();
+}
 
 async function search(repeat = 0) {
   repeats = repeat;

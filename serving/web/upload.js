@@ -2,25 +2,28 @@
 
 import * as api from "./api.js";
 import * as connection from "./connection.js";
-import { h, plural, toast } from "./dom.js";
+import { h, plural, toast, withoutName } from "./dom.js";
 import * as jobs from "./jobs.js";
 
 // Of one request; the server takes 200 files and 1 GB unless its operator says otherwise.
 const MOST_FILES = 100;
 const MOST_BYTES = 400e6;
 const TRIES = 3;
+let refusals = []; // of the last files that were sent; shown until others are
 
 /** A place to drop files on; used with the documents and on the empty search page. */
 export function dropZone() {
   const input = h("input", { type: "file", multiple: true, class: "visually-hidden", "aria-label": "Files", tabindex: "-1", onchange: () => send([...input.files]) });
   const metadata = h("input", { placeholder: "year=2024, team=finance", spellcheck: "false" });
   const bar = h("progress", { max: "1", value: "0", hidden: true, "aria-label": "Upload" });
+  const told = h("ul", { class: "refused", role: "status", "aria-label": "Files that were not taken" });
   const zone = h("div", { class: "drop" },
     h("p", { class: "drop-title" }, "Drop files here"),
     h("p", { class: "drop-note" }, "PDF, Office files, pictures, scans and recordings. They stay on this server."),
     h("p", { class: "drop-button" }, h("button", { type: "button", class: "primary", onclick: () => input.click() }, "Choose files"), input),
     h("label", { class: "quiet" }, "Metadata for all of them ", metadata),
-    bar);
+    bar, told);
+  tellRefusals(told);
   const over = (on) => (event) => { event.preventDefault(); zone.classList.toggle("over", on); };
   zone.addEventListener("dragover", over(true));
   zone.addEventListener("dragleave", over(false));
@@ -30,6 +33,7 @@ export function dropZone() {
     if (!files.length) return;
     let values;
     try { values = parseMetadata(metadata.value); } catch (error) { toast(error.message); return; }
+    refusals = [];
     bar.value = 0;
     bar.hidden = false;
     const bytes = files.reduce((sum, file) => sum + file.size, 0) || 1;
@@ -39,12 +43,14 @@ export function dropZone() {
       const size = part.reduce((sum, file) => sum + file.size, 0);
       try {
         const { job, refused } = await persistent(part, values, (share) => { bar.value = (sent + share * size) / bytes; });
-        refused.forEach((item) => toast(item.reason));
+        refusals.push(...refused);
         received += job.files.length;
         jobs.watch();
       } catch (error) {
-        toast(error.message);
+        const whole = { name: part.length === 1 ? part[0].name : "", reason: error.message };
+        refusals.push(...(error.refused?.length ? error.refused : [whole]));
       }
+      document.querySelectorAll(".refused").forEach(tellRefusals);
       sent += size;
     }
     bar.hidden = true;
@@ -54,6 +60,14 @@ export function dropZone() {
     if (!document.getElementById("jobs")) location.hash = "#documents";
   }
   return zone;
+}
+
+function tellRefusals(place) {
+  const items = refusals.map(({ name, reason }) => h("li", {}, name && h("strong", {}, name), ` ${withoutName(reason, name)}`));
+  const close = h("button", {
+    type: "button", class: "link", onclick: () => { refusals = []; document.querySelectorAll(".refused").forEach(tellRefusals); },
+  }, "Close");
+  place.replaceChildren(...items, ...(items.length ? [h("li", {}, close)] : []));
 }
 
 /** Upload once more when the server was away meanwhile: it knows a file that it has by its content. */

@@ -67,3 +67,35 @@ def test_what_is_typed_is_in_the_question(page: Page) -> None:
     page.get_by_role("link", name="Documents").click()
     page.keyboard.type(f"/{_TYPED}")
     expect(question).to_have_value(_TYPED * 2)
+
+
+def test_who_goes_by_keyboard_stays_where_they_were(page: Page) -> None:
+    """The viewer is made anew at each step; its buttons keep the focus all the same."""
+    page.get_by_label("Your question").fill("What is the total of the invoice?")
+    page.keyboard.press("Enter")
+    viewer = page.get_by_role("complementary", name="Page")
+    expect(viewer.locator(".page:not(.loading)")).to_be_visible()
+    for label in ("Larger (+)", "Turn the page (r)", "Heatmap on or off (h)"):
+        viewer.get_by_label(label).focus()
+        page.keyboard.press("Enter")
+        expect(viewer.get_by_label(label)).to_be_focused()
+    expect(viewer.locator(".sheet > .page")).to_be_visible()
+    viewer.locator(".regions button").first.focus()
+    page.keyboard.press("Enter")
+    expect(viewer.locator(".regions button.active")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator(".hit button").first).to_be_focused()
+
+
+def test_files_that_are_not_taken_stay_listed_with_the_reason(page: Page) -> None:
+    page.get_by_role("link", name="Documents").click()
+    files = [{"name": name, "mimeType": "", "buffer": b""} for name in ("a.pdf", "b.pdf")]
+    page.locator("#view-documents input[type=file]").set_input_files(files)
+    refused = page.locator("#view-documents .refused")
+    expect(refused.locator("strong")).to_have_text(["a.pdf", "b.pdf"])
+    expect(refused).to_contain_text("a.pdf is empty")
+    page.get_by_role("link", name="Search").click()
+    page.get_by_role("link", name="Documents").click()
+    expect(refused).to_contain_text("b.pdf is empty")
+    refused.get_by_role("button", name="Close").click()
+    expect(refused).to_be_empty()

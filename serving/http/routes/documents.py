@@ -74,15 +74,15 @@ async def upload_documents(request: Request, server: Server, who: Writer) -> Upl
                 refused.append((name, problem))
             else:
                 add.append({"path": str(stored), "metadata": meta})
+    said = [Refused(name=name, reason=str(problem), code=problem.code) for name, problem in refused]
     if not add:
-        raise _none_taken([problem for _, problem in refused])
+        raise _none_taken([problem for _, problem in refused], said)
     job = await asyncio.to_thread(
         server.jobs.put, target.name, "add", who.key, {"add": add, "remove": []}
     )
     _wake(target)
     names = [Path(item["path"]).name for item in add]
     await audit(server, request, who, target.name, ", ".join(names)[:500])
-    said = [Refused(name=name, reason=str(problem), code=problem.code) for name, problem in refused]
     return Upload(job=job_out(job), files=names, refused=said)
 
 
@@ -233,13 +233,14 @@ def _stored(target: Collection, content: BinaryIO, name: str, owner: str) -> Pat
     return stored
 
 
-def _none_taken(refusals: Sequence[Problem]) -> Problem:
+def _none_taken(refusals: Sequence[Problem], said: Sequence[Refused]) -> Problem:
     """The problem of an upload of which nothing was taken."""
     first = refusals[0]
     if len({problem.code for problem in refusals}) > 1:
         first = Problem(422, "nothing-usable", "", "Send documents.")
-    details = " ".join(str(problem) for problem in refusals)[:1000]
-    return Problem(first.status, first.code, details, first.remedy, first.headers)
+    details = " ".join(f"{str(problem).rstrip('.')}." for problem in refusals)[:1000]
+    members = {"refused": [item.model_dump() for item in said]}
+    return Problem(first.status, first.code, details, first.remedy, first.headers, members)
 
 
 def _job(server: ServerState, who: Principal, job_id: str) -> Job:

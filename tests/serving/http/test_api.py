@@ -199,6 +199,7 @@ def test_a_file_that_is_not_taken_costs_only_itself(settings: ServerSettings) ->
         none = client.post("/v1/documents", files=[("files", i) for i in [*files.items()][:2]])
         assert none.status_code == 422 and none.json()["code"] == "nothing-usable"
         assert "empty.pdf" in none.json()["detail"] and "large.pdf" in none.json()["detail"]
+        assert [item["name"] for item in none.json()["refused"]] == ["empty.pdf", "large.pdf"]
 
 
 @pytest.mark.parametrize(
