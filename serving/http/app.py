@@ -11,7 +11,9 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from retrieval.lock import WriterLock
 from serving.answering.pipeline import Model
@@ -154,7 +156,7 @@ def create_app(
         app.include_router(router, prefix=PREFIX)
     app.include_router(status.health)
     if WEB.is_dir():
-        app.mount("/", StaticFiles(directory=WEB, html=True), name="web")
+        app.router.routes.append(_Page("/", StaticFiles(directory=WEB, html=True), name="web"))
     # Each of them stands around those before it.
     app.add_middleware(SizeLimit, upload_bytes=settings.request_mb * 1_000_000)
     if settings.cors_origins:
@@ -171,6 +173,16 @@ def create_app(
         app.add_middleware(KnownHost, allowed=hosts)
     app.add_middleware(Around, tracing=tracing)
     return app
+
+
+class _Page(Mount):
+    """The web page: whatever is not of the API. There a wrong method is one, not a missing file."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As a mount, but for the API's paths."""
+        if scope.get("path", "").startswith(f"{PREFIX}/"):
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 async def _watch(state: ServerState) -> None:

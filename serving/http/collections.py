@@ -131,7 +131,8 @@ class Collection:
         """One of them. Raises ``Problem`` 404, also for those that are another's."""
         row = self.documents(principal).get(doc_id)
         if row is None:
-            raise Problem(404, "no-such-document", f"There is no document {doc_id}.", "List them.")
+            said = f"There is no document {doc_id}."
+            raise Problem(404, "no-such-document", said, "GET /v1/documents lists them.")
         return row
 
     def _look(self) -> tuple[int, int, int]:

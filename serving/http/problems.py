@@ -172,7 +172,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
         code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
-        return respond(
-            request,
-            Problem(error.status_code, code, str(error.detail), "See /docs.", error.headers),
-        )
+        said = str(error.detail)
+        if error.status_code == 404:
+            said = f"There is nothing at {request.url.path[:200]}."
+        if error.status_code == 405:
+            allowed = (error.headers or {}).get("Allow", "another method")
+            said = f"{request.method} is not possible here; {allowed} is."
+        return respond(request, Problem(error.status_code, code, said, "See /docs.", error.headers))

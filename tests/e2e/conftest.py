@@ -13,7 +13,8 @@ from eval.web_page import open_browser
 from retrieval.errors import InputError
 
 
-@pytest.fixture(scope="session")
+# Not of the session: Playwright holds an event loop, beside which no other test could run one.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Headless Chromium; skips where there is none."""
     expect.set_options(timeout=90_000)  # of a busy machine; a quiet one needs none of it

@@ -246,7 +246,8 @@ def _none_taken(refusals: Sequence[Problem], said: Sequence[Refused]) -> Problem
 def _job(server: ServerState, who: Principal, job_id: str) -> Job:
     job = server.jobs.get(job_id)
     if job is None or not who.sees(job.collection) or not _visible(job, who):
-        raise Problem(404, "no-such-job", f"There is no job '{job_id[:40]}'.", "List them.")
+        said = f"There is no job '{job_id[:40]}'."
+        raise Problem(404, "no-such-job", said, "GET /v1/jobs lists them.")
     return job
 
 

@@ -115,7 +115,8 @@ async def _case(server: ServerState, who: Principal, case_id: str) -> ReviewItem
     except InputError:
         item = None
     if item is None or not _visible(item, who, _collection(item)):
-        raise Problem(404, "no-such-case", f"There is no case '{case_id[:40]}'.", "List them.")
+        said = f"There is no case '{case_id[:40]}'."
+        raise Problem(404, "no-such-case", said, "GET /v1/review lists them.")
     return item
 
 

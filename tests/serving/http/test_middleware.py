@@ -36,6 +36,8 @@ _FORM: dict[str, Any] = {"headers": {"Content-Type": "multipart/form-data; bound
         ("/v1/search", {**_LARGE, "content": _pieces}, 413, "request-too-large"),
         ("/v1/documents", {**_FORM, "content": _pieces}, 413, "request-too-large"),
         ("/v1/documents", {"json": {}}, 422, "invalid-request"),
+        ("/v1/status", {}, 405, "method-not-allowed"),
+        ("/v1/elsewhere", {}, 404, "not-found"),
         ("/v1/ask/stream", {"json": {"question": "x", "doc_id": 99}}, 404, "no-such-document"),
     ],
 )
