@@ -34,6 +34,16 @@ MEANINGS: dict[str, Meaning] = {
     "frames-thinned": Meaning(
         "degraded", "it changes more often than is kept; the limit is max_video_pages"
     ),
+    "parts-left-out": Meaning(
+        "degraded", "what it fetches, draws or runs is missing: linked pictures, frames, scripts"
+    ),
+    "attachments": Meaning("fine", "other files are attached to it, which were not read"),
+    "portfolio": Meaning(
+        "degraded", "it is a cover for the files in it, which were not read; take them out"
+    ),
+    "form-not-shown": Meaning(
+        "degraded", "it is a form that only Adobe's programs show (XFA); print it to a PDF there"
+    ),
     # the page
     "page-failed": Meaning("degraded", "reading the page crashed or took too long; it is empty"),
     "page-skipped": Meaning("degraded", "not tried: earlier pages took all of the file's time"),

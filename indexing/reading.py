@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from indexing.faults import Faults
 from indexing.inspection import FileFacts, inspect_file
 from indexing.layer import CheckedLayer, check_layer, with_missing
-from indexing.media_types import PDF
+from indexing.media_types import OFFICE, PDF
 from indexing.messages import PageRead
 from indexing.picture_reading import read_picture
 from indexing.renderers import OpenDocument, opened, poppler
@@ -44,7 +45,12 @@ def describe_file(
     path = path.absolute()
     facts = inspect_file(path, settings.max_file_mb)
     with opened(path, facts.media_type, settings, alive) as (document, _, _):
-        return _info(path, facts, document, metadata, settings.max_pages)
+        found = _info(path, facts, document, metadata, settings.max_pages)
+    if facts.media_type not in OFFICE:
+        return found
+    from indexing.renderers.office import left_out
+
+    return replace(found, flags=(*found.flags, *left_out(path, facts.media_type)))
 
 
 def _info(

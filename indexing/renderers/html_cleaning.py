@@ -1,6 +1,8 @@
-"""A web page without what would be fetched, run or read from elsewhere when it is laid out.
+"""A web page without what would be fetched, run or read from elsewhere when it is laid out, and
+without text that it hides.
 
-Text, tables, lists and pictures that the page itself carries (``data:``) stay.
+Text, tables, lists and pictures that the page itself carries (``data:``) stay. LibreOffice shows
+what styles hide, and a page's hidden text is how it speaks to machines behind people's backs.
 """
 
 from __future__ import annotations
@@ -22,6 +24,30 @@ _OF_HEAD = frozenset(
 )
 # Pictures that a page carries. SVG is not among them: it is a document that may point elsewhere.
 _OWN_PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|bmp|webp|tiff)[;,]", re.IGNORECASE)
+# Of these a reader misses what they show.
+_SHOWING = frozenset(("iframe", "object", "applet", "video", "canvas", "embed", "frame"))
+# A page of scripts that says less than this by itself is made by them.
+_FEW_WORDS = 50
+# A picture so small is a counter of visits.
+_COUNTER = re.compile(r"[01](?:px)?")
+# How a style hides an element, and rules that do so for a class or an identifier; what holds for
+# some screens only (@media) hides nothing.
+_HIDES = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*hidden|(?:font-size|opacity)\s*:\s*0*\.?0+(?![.\d])",
+    re.IGNORECASE,
+)
+_RULE = re.compile(r"@[^{};]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}|([^{}]+)\{([^{}]*)\}")
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_SELECTOR = re.compile(r"[\w-]*([.#][\w-]+)")
+# Elements whose end need not be written: the next of the kind ends them; a block ends a paragraph.
+_UNENDED = frozenset(("p", "li", "dt", "dd", "tr", "td", "th", "option"))
+_BLOCKS = frozenset(
+    (
+        *("address", "article", "aside", "blockquote", "div", "dl", "fieldset", "figure", "footer"),
+        *("form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "main", "nav", "ol", "p"),
+        *("pre", "section", "table", "ul"),
+    )
+)
 # Elements that go alone: each of them points elsewhere.
 _POINTERS = frozenset(("link", "base", "meta", "embed", "frame", "frameset", "source", "track"))
 _VOID = frozenset(("area", "br", "col", "hr", "img", "input", "wbr"))
@@ -40,13 +66,26 @@ _CHARSET_WITHIN = 4096
 
 def cleaned(page: bytes) -> bytes:
     """``page`` as UTF-8 HTML that loads nothing."""
-    cleaner = _Cleaner()
-    cleaner.feed(_decoded(page))
-    cleaner.close()
+    cleaner = _read(page)
     title = html.escape(" ".join("".join(cleaner.title).split()))
     head = f'<head><meta charset="utf-8"><title>{title}</title></head>'
     body = "".join(cleaner.out)
     return f"<!DOCTYPE html>\n<html>{head}<body>{body}</body></html>\n".encode()
+
+
+def left_out(page: bytes) -> tuple[str, ...]:
+    """Flags of what a person sees on ``page``, or does not see, and is not in it ``cleaned``."""
+    cleaner = _read(page)
+    made = cleaner.scripts and cleaner.words < _FEW_WORDS
+    parts = ("parts-left-out",) if cleaner.lacking or made else ()
+    return (*parts, "hidden-text") if cleaner.hidden_words else parts
+
+
+def _read(page: bytes) -> _Cleaner:
+    cleaner = _Cleaner()
+    cleaner.feed(_decoded(page))
+    cleaner.close()
+    return cleaner
 
 
 def _decoded(page: bytes) -> str:
@@ -74,8 +113,16 @@ class _Cleaner(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.out: list[str] = []
         self.title: list[str] = []
+        # Whether something that shows is missing, and how many words stayed and were hidden.
+        self.lacking = False
+        self.scripts = False
+        self.words = 0
+        self.hidden_words = 0
         self._inside: list[str] = []
         self._in_title = False
+        # What is open of an element that is hidden, from that on.
+        self._hidden: list[str] = []
+        self._hiding: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "title" and not self.title:
@@ -86,9 +133,15 @@ class _Cleaner(HTMLParser):
         if self._inside == ["head"] and tag not in _OF_HEAD:
             self._inside = []
         if self._inside:
-            if tag == self._inside[-1]:
+            self.lacking |= self._inside[0] == "svg" and tag == "text"
+            if tag == self._inside[-1] or (self._inside == ["head"] and tag == "style"):
                 self._inside.append(tag)
+            self.scripts |= tag == "script"
             return
+        if self._stays_hidden(tag, dict(attrs)):
+            return
+        self.scripts |= tag == "script"
+        self.lacking |= tag in _SHOWING or (tag == "img" and _is_elsewhere(dict(attrs)))
         if tag in _DROPPED:
             self._inside.append(tag)
         elif tag not in _POINTERS and tag != "html":
@@ -101,6 +154,22 @@ class _Cleaner(HTMLParser):
         if tag not in _VOID:
             self.handle_endtag(tag)
 
+    def _stays_hidden(self, tag: str, attributes: dict[str, str | None]) -> bool:
+        """Whether the element that begins is hidden, or within one that is."""
+        if self._hidden:
+            ended = tag in _UNENDED and self._hidden == [tag]
+            if ended or (self._hidden[0] == "p" and tag in _BLOCKS):
+                self._hidden = []
+        if not self._hidden:
+            names = {f".{name}" for name in (attributes.get("class") or "").split()}
+            names.add(f"#{attributes.get('id')}")
+            hides = "hidden" in attributes or _HIDES.search(attributes.get("style") or "")
+            if not hides and names.isdisjoint(self._hiding):
+                return False
+        if tag not in _VOID:
+            self._hidden.append(tag)
+        return True
+
     def handle_endtag(self, tag: str) -> None:
         if tag == "title":
             self._in_title = False
@@ -108,14 +177,41 @@ class _Cleaner(HTMLParser):
             if tag == self._inside[-1]:
                 self._inside.pop()
             return
+        if self._hidden:
+            if tag in self._hidden:
+                while self._hidden.pop() != tag:
+                    pass
+                return
+            self._hidden = []  # the end of what is around it
         if tag not in _POINTERS | _VOID | {"html", "body"}:
             self.out.append(f"</{tag}>")
 
     def handle_data(self, data: str) -> None:
         if self._in_title:
             self.title.append(data)
-        elif not self._inside:
+        elif self._inside:
+            if self._inside[-1] == "style":
+                self._hiding |= _hiding(data)
+        elif self._hidden:
+            self.hidden_words += len(data.split())
+        else:
+            self.words += len(data.split())
             self.out.append(html.escape(data, quote=False))
+
+
+def _hiding(style: str) -> set[str]:
+    """The classes and identifiers (".a", "#b") whose elements ``style`` hides."""
+    rules = _RULE.findall(_COMMENT.sub("", style))
+    names = (name for names, body in rules if _HIDES.search(body) for name in names.split(","))
+    return {match[1] for name in names if (match := _SELECTOR.fullmatch(name.strip()))}
+
+
+def _is_elsewhere(attributes: dict[str, str | None]) -> bool:
+    """Whether an ``img`` shows what the page does not carry."""
+    sides = (attributes.get("width") or "", attributes.get("height") or "")
+    source = attributes.get("src") or attributes.get("srcset")
+    is_counter = any(_COUNTER.fullmatch(side) for side in sides)
+    return bool(source) and not is_counter and not _OWN_PICTURE.match(source or "")
 
 
 def _attributes(tag: str, attrs: list[tuple[str, str | None]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from types import TracebackType
@@ -96,7 +97,16 @@ class MuPdfDocument:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        return ("repaired",) if self._document.is_repaired else ()
+        found = ["repaired"] if self._document.is_repaired else []
+        with contextlib.suppress(RuntimeError, ValueError):
+            root = self._document.pdf_catalog()
+            if self._document.xref_get_key(root, "NeedsRendering")[1] == "true":
+                found.append("form-not-shown")
+            if self._document.xref_get_key(root, "Collection")[0] != "null":
+                found.append("portfolio")
+            elif self._document.embfile_count():
+                found.append("attachments")
+        return tuple(found)
 
     @property
     def note(self) -> str:

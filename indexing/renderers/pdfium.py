@@ -61,7 +61,8 @@ class PdfiumDocument:
                 f"{path}: the PDF has no pages; it is cut off or damaged, "
                 "so fetch or export it again"
             )
-        self._flags = flags if self._pages == claimed else (*flags, "pages-missing")
+        missing = () if self._pages == claimed else ("pages-missing",)
+        self._flags = (*flags, *missing, *_not_shown(self._document))
         self._paths: list[str] | None = None
         self._current: tuple[int, Any] | None = None
 
@@ -244,6 +245,13 @@ class PdfiumDocument:
                 self._current[1].close()
             self._current = (number, self._document[number])
         return self._current[1]
+
+
+def _not_shown(document: Any) -> tuple[str, ...]:
+    """Flags of what the document holds and its pages do not show."""
+    form = document.get_formtype() == pypdfium2.raw.FORMTYPE_XFA_FULL
+    attached = document.count_attachments() > 0
+    return (*(("form-not-shown",) if form else ()), *(("attachments",) if attached else ()))
 
 
 def _as_high_as_its_font(text: Any, box: tuple[float, ...]) -> tuple[float, ...]:

@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms, ImageFile, ImageOps
 
 from indexing.media_types import HEIC, TGA
+from indexing.ocr import print_blocks
 from indexing.renderers.base import Image, opening, pixel_part
 from indexing.settings import raise_limit
 from retrieval.errors import InputError
@@ -23,6 +24,9 @@ _ORIENTATION = 0x0112
 UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError)
 # Grey values that span so much or more use the 16 bits of a file.
 _USED_RANGE = 16_384
+_OPAQUE = 255
+# Print shows on black by so much more than on white where black is what it was made for.
+_PLAINER = 2
 # The colours that a profile must be about, by the picture's mode.
 _SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 
@@ -182,8 +186,7 @@ class PictureDocument:
         frame = _upright(self._decoded(number))
         profile = frame.info.get("icc_profile")
         if frame.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in frame.info:
-            paper = Pillow.new("RGBA", frame.size, "white")
-            frame = Pillow.alpha_composite(paper, frame.convert("RGBA")).convert("RGB")
+            frame = _on_paper(frame.convert("RGBA"))
         elif frame.mode in ("I", "F") or frame.mode.startswith("I;16"):
             frame = _stretched(frame)
         elif frame.mode == "LAB":
@@ -251,6 +254,19 @@ def _upright(picture: Any) -> Any:
     if _orientation(picture) == 1:
         return picture
     return ImageOps.exif_transpose(picture)
+
+
+def _on_paper(frame: Any) -> Any:
+    """``frame``, RGBA, on white paper; on black where only that shows its print, as of a logo in
+    white letters."""
+    white, black = (
+        Pillow.alpha_composite(Pillow.new("RGBA", frame.size, paper), frame).convert("RGB")
+        for paper in ("white", "black")
+    )
+    if frame.getchannel("A").getextrema()[0] == _OPAQUE:
+        return white
+    on_white, on_black = (int(print_blocks(np.asarray(one)).sum()) for one in (white, black))
+    return black if on_black > _PLAINER * on_white else white
 
 
 def _stretched(frame: Any) -> Any:

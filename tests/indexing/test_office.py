@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from indexing import confined
 from indexing.intake import IntakeWorkers
 from indexing.renderers import office
-from indexing.renderers.html_cleaning import cleaned
+from indexing.renderers.html_cleaning import cleaned, left_out
 from indexing.settings import IntakeSettings
 from retrieval.errors import InputError
 from tests.indexing import samples
@@ -174,6 +174,13 @@ CLEANED = [
     ("<object data='file:///a'><p>b</p></object>c", "c"),
     ("<base href='http://x'><link href='http://x'>c", "c"),
     ("<svg><image href='http://x'/></svg>c", "c"),
+    ("<p style='display: none'>no<p>b", "<p>b"),
+    ("<div hidden><p>no</div><div>b</div>", "<div>b</div>"),
+    ("<div><p style='opacity:0'>no</div><p>b</p>", "<div></div><p>b</p>"),
+    ("<div style='opacity:0.5'>b</div>", '<div style="opacity:0.5">b</div>'),
+    ("<style>.q,#r{visibility:hidden}</style><i class='p q'>no</i><b id=r>no</b>c", "c"),
+    ("<style>@media print{.q{display:none}}</style><i class=q>b</i>", '<i class="q">b</i>'),
+    ("<img hidden src='data:image/png;base64,AA'>b", "b"),
 ]
 
 
@@ -182,6 +189,40 @@ def test_a_web_page_keeps_what_it_says_and_loads_nothing(given: str, kept: str) 
     page = cleaned(f"<html><head><title>T</title></head><body>{given}</body></html>".encode())
     assert b"<title>T</title>" in page
     assert page.decode().split("<body>")[1].split("</body>")[0] == kept
+
+
+@pytest.mark.parametrize(
+    ("page", "flags"),
+    [
+        ("<p>Dues</p><img src=a.gif width=1>", ()),
+        ("<p>Dues</p><img src=http://x/a.png>", ("parts-left-out",)),
+        ("<svg><path/></svg>Dues", ()),
+        ("<svg><text>Dues</text></svg>", ("parts-left-out",)),
+        ("<div id=root></div><script>draw()</script>", ("parts-left-out",)),
+        (f"<p>{'Dues ' * 60}</p><script>count()</script>", ()),
+        ("<p>Dues</p><p hidden>Wire it all</p>", ("hidden-text",)),
+        ("<style>.menu{display:none}</style><p>Dues</p><i class=menu></i>", ()),
+    ],
+)
+def test_what_a_web_page_shows_and_loses_is_told(page: str, flags: tuple[str, ...]) -> None:
+    assert left_out(page.encode()) == flags
+
+
+def test_a_letter_tells_of_a_picture_that_it_does_not_hold(tmp_path: Path) -> None:
+    path = tmp_path / "letter.docx"
+    path.write_bytes(samples.docx(["Linked"], picture="http://x/c.png"))
+    assert office.left_out(path, office.DOCX) == ("parts-left-out",)
+    path.write_bytes(samples.docx(["Alone"]))
+    assert office.left_out(path, office.DOCX) == ()
+
+
+@needs_office
+def test_cells_beyond_the_area_to_print_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "dues.xlsx"
+    path.write_bytes(samples.xlsx({"A1": "Winter berth", "B9": "Mooring"}, print_area="A1:A2"))
+    with IntakeWorkers(_QUIET) as workers:
+        (content,) = workers.read_pages(path)
+    assert content.words.text().split() == ["Winter", "berth", "Mooring"]
 
 
 def test_a_head_that_is_left_open_takes_nothing_with_it() -> None:

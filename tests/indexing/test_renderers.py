@@ -9,7 +9,7 @@ import pymupdf
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw, ImageFont
 
 from indexing.inspection import sniff
 from indexing.reading import is_blank
@@ -381,6 +381,54 @@ def test_what_is_transparent_is_paper(tmp_path: Path) -> None:
     with opened(path) as document:
         image = document.render(0, 200, 40_000_000)
     assert np.abs(image.astype(int) - np.asarray(samples.picture())).max() < 3
+
+
+def test_white_letters_on_glass_are_seen(tmp_path: Path) -> None:
+    glass = Image.new("RGBA", (400, 120), (255, 255, 255, 0))
+    letters = ImageFont.load_default(40)
+    ImageDraw.Draw(glass).text((20, 30), "Evergreen Harbour", "white", letters)
+    path = tmp_path / "logo.png"
+    path.write_bytes(samples.saved(glass, "PNG"))
+    with opened(path) as document:
+        image = document.render(0, 72, 10**6)
+    assert image.max() == 255 and image[0, 0].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("entries", "mupdf", "pdfium"),
+    [
+        (b"/NeedsRendering true", "form-not-shown", "form-not-shown"),
+        (b"/Collection<</Type/Collection>>", "portfolio", "attachments"),
+        (b"", "attachments", "attachments"),
+    ],
+)
+def test_what_a_pdf_holds_and_its_pages_do_not_show_is_told(
+    tmp_path: Path, entries: bytes, mupdf: str, pdfium: str
+) -> None:
+    """A dynamic form, whose only page asks to wait; files in a file."""
+    more = b"/Names<</EmbeddedFiles<</Names[(a)6 0 R]>>>>"
+    if b"Needs" in entries:
+        more = b"/AcroForm<</Fields[]/XFA 7 0 R>>"
+    path = tmp_path / "a.pdf"
+    path.write_bytes(
+        samples.raw_pdf(
+            [
+                b"<</Type/Catalog/Pages 2 0 R%b%b>>" % (entries, more),
+                b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+                b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 100]/Contents 4 0 R>>",
+                samples.raw_stream(b""),
+                samples.raw_stream(b"x", b"/Type/EmbeddedFile"),
+                b"<</Type/Filespec/F(a)/EF<</F 5 0 R>>>>",
+                samples.raw_stream(
+                    b"<xdp:xdp xmlns:xdp='http://ns.adobe.com/xdp/'><template>"
+                    b"<subform layout='tb'/></template></xdp:xdp>"
+                ),
+            ]
+        )
+    )
+    for renderer, flag in (("mupdf", mupdf), ("pdfium", pdfium)):
+        with open_document(path, "application/pdf", IntakeSettings(renderer=renderer)) as document:
+            assert document.flags == (flag,), renderer
 
 
 def test_a_large_picture_is_scaled_down(tmp_path: Path) -> None:
