@@ -25,6 +25,7 @@ from indexing.reading_order import lines_in_order, order_words
 from indexing.spaced_letters import join_spaced_letters
 from retrieval.errors import EncoderError
 from retrieval.legibility import MINIMUM, smallest_print
+from retrieval.reading_turn import turned
 from retrieval.tiling import PixelBox, TileSettings, cut_by, once_each, plan_tiles
 from retrieval.types import FloatArray, PageWords
 
@@ -168,14 +169,7 @@ class Turned:
 def turned_back(boxes: FloatArray, quarters: int) -> FloatArray:
     """Boxes ``[n, 4]`` in fractions of a picture turned by ``quarters``, counter-clockwise, as
     fractions of the picture as it was."""
-    x0, y0, x1, y1 = boxes.T
-    places = {
-        0: (x0, y0, x1, y1),
-        1: (1 - y1, x0, 1 - y0, x1),
-        2: (1 - x1, 1 - y1, 1 - x0, 1 - y0),
-        3: (y0, 1 - x1, y1, 1 - x0),
-    }
-    return np.stack(places[quarters % 4], axis=1)
+    return turned(boxes, -quarters)
 
 
 def _read(

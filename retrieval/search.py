@@ -31,6 +31,7 @@ from retrieval.lanes import Asked, EncoderLane
 from retrieval.manifest import LaneRecord, Manifest
 from retrieval.maxsim import similarities
 from retrieval.ranking import RankingWeights, order, weights_as_dict
+from retrieval.reading_turn import as_read, quarters_to_read, turned, turned_box
 from retrieval.regions import find_regions
 from retrieval.resident import RecordReader, pick
 from retrieval.store import LaneStore, PageRecord, RaggedPatches, Store
@@ -358,13 +359,7 @@ class Searcher:
         clock.lap("fetch")
         hits = []
         for i, found in enumerate(self._evidence(asked, offsets, records, patches)):
-            regions = find_regions(
-                found.similarities,
-                found.weights,
-                found.boxes,
-                records[i].words,
-                limit=self.settings.regions,
-            )
+            regions = _regions(found, records[i], self.settings.regions)
             hits.append(self._hit(i, ranked, records[i], regions))
         clock.lap("rerank")
         return tuple(hits)
@@ -431,6 +426,18 @@ class Searcher:
             "documents_allowed": None if docs is None else len(docs),
             "pages": len(self.store.pages),
         }
+
+
+def _regions(found: Evidence, record: PageRecord, limit: int) -> tuple[Region, ...]:
+    """The places on a page; of one that lies sideways, found along its lines."""
+    quarters = quarters_to_read(record.words, record.flags)
+    if not quarters:
+        return find_regions(
+            found.similarities, found.weights, found.boxes, record.words, limit=limit
+        )
+    boxes, words = turned(found.boxes, quarters), as_read(record.words, quarters)
+    regions = find_regions(found.similarities, found.weights, boxes, words, limit=limit)
+    return tuple(replace(region, box=turned_box(region.box, -quarters)) for region in regions)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

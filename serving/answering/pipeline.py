@@ -12,9 +12,10 @@ from indexing.index import Index
 from retrieval.errors import ServiceError
 from retrieval.types import Hit, MetadataValue, SearchResult
 from serving.answering.accounts import terms_in
-from serving.answering.reader import MOMENTS, NEAR, Reading, read
+from serving.answering.reader import MOMENTS, NEAR, Reading
 from serving.answering.spans import asked_for, focus_of
 from serving.answering.subject import subject_fit
+from serving.answering.turned_pages import read_turned
 from serving.answering.types import Answer, Citation, Claim, EvidencePage, Status
 from serving.answering.verify import check_claim, verdict_of
 from serving.safety.types import Evidence, Gate
@@ -220,7 +221,7 @@ class Answerer:
     def _by_reader(
         self, question: str, found: SearchResult, pages: Sequence[EvidencePage]
     ) -> Answer:
-        readings = read(question, pages, self.settings.near)
+        readings = read_turned(question, pages, self.settings.near)
         best = readings[0] if readings else None
         if best is None or best.score < self.settings.near:
             return self._answer(question, "not-in-documents", found, (), NOT_FOUND, 0.0, READER)

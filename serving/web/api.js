@@ -36,7 +36,7 @@ function unreachable(detail = "The server cannot be reached.") {
 async function checked(response) {
   if (response.ok) return response;
   if (response.status === AWAY) throw unreachable();
-  if (response.status === 401) onUnauthorised();
+  if (response.status === 401) onUnauthorised(key !== "");
   let problem;
   try { problem = await response.json(); } catch { problem = { detail: `The server answered ${response.status}.` }; }
   throw new ApiError(problem, response.status);
@@ -118,7 +118,7 @@ export function upload(files, metadata, onProgress) {
       if (request.status < 300) resolve(body);
       else if (request.status === AWAY) reject(unreachable("The upload was cut off."));
       else {
-        if (request.status === 401) onUnauthorised();
+        if (request.status === 401) onUnauthorised(key !== "");
         reject(new ApiError(body.detail ? body : { detail: `The server answered ${request.status}.` }, request.status));
       }
     };

@@ -102,9 +102,11 @@ function theme() {
   });
 }
 
-function askForKey() {
+/** `wrong`: the one that was used was refused. */
+function askForKey(wrong = false) {
   const dialog = $("key-dialog");
   if (dialog.open) return;
+  $("key-wrong").hidden = !wrong;
   $("key-input").value = "";
   dialog.returnValue = "cancel";
   dialog.showModal();
@@ -115,7 +117,9 @@ $("key-dialog").addEventListener("close", async () => {
   api.state.key = $("key-input").value.trim();
   await begin();
 });
-$("key").addEventListener("click", askForKey);
+$("key").addEventListener("click", () => askForKey());
+// No submit button: Enter in the field would press it, as the first of the form.
+$("key-cancel").addEventListener("click", () => $("key-dialog").close("cancel"));
 $("collection").addEventListener("change", async () => {
   api.state.collection = $("collection").value;
   search.clear();

@@ -11,15 +11,22 @@ from playwright.sync_api import Browser, Page, expect
 
 from eval.serving_process import ServedIndex
 from serving.client import Client
+from serving.http.auth import Keys
+from serving.http.database import RECORDS, Database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 _TYPED = "and/or 3/4 a/b"
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory, sample_documents: Path) -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server keeps all of it."""
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path, sample_documents: Path) -> Iterator[str]:
     """A server of two collections. Each has had a job that ended; the second's came to nothing."""
-    folder = tmp_path_factory.mktemp("two")
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7 no")
     more = ["-i", f"other={folder / 'other'}"]
     running = ServedIndex(folder / "default", log=folder / "log", options=more)
@@ -99,3 +106,28 @@ def test_files_that_are_not_taken_stay_listed_with_the_reason(page: Page) -> Non
     expect(refused).to_contain_text("b.pdf is empty")
     refused.get_by_role("button", name="Close").click()
     expect(refused).to_be_empty()
+
+
+def test_a_key_is_asked_for_and_a_wrong_one_is_told(
+    browser: Browser, url: str, folder: Path
+) -> None:
+    database = Database(folder / "default.server" / RECORDS)
+    token = Keys(database).create("reader", ["read"])[1]
+    page = browser.new_page()
+    try:
+        page.goto(url)
+        dialog = page.get_by_role("dialog", name="API key")
+        told = dialog.get_by_text("does not know this key")
+        expect(told).to_be_hidden()
+        for key, known in (("folio_x_y", False), (token, True)):
+            dialog.get_by_label("Key", exact=True).fill(key)
+            page.keyboard.press("Enter")
+            if not known:
+                expect(told).to_be_visible()
+        expect(dialog).to_be_hidden()
+        expect(page.locator("#welcome")).to_contain_text("1 document")
+    finally:
+        page.close()
+        with database.transaction() as connection:
+            connection.execute("DELETE FROM keys")  # the other tests have none
+        database.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from retrieval.reading_turn import TURNED, as_read
 from retrieval.store import PageRecord
 from retrieval.types import Box, Hit, PageWords
 from serving.answering.types import EvidencePage
@@ -46,6 +48,12 @@ def table_page(
     hit = Hit(rank, 1.0, {}, page_id, 1, source, "", page_id, "1", {}, (), (), "", (612, 792))
     nothing = np.zeros((1, len(texts)), np.float32)
     return EvidencePage(hit, record, nothing, nothing)
+
+
+def turned_page(page: EvidencePage, quarters: int) -> EvidencePage:
+    """The page as a scan that has to be turned by ``quarters``, counter-clockwise, to be read."""
+    words = as_read(page.record.words, -quarters)
+    return replace(page, record=replace(page.record, words=words, flags=(TURNED,)))
 
 
 BALANCE = (

@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrieval.reading_turn import turned_box
 from serving.answering import accounts, columns, subject, tables
 from serving.answering.cell_reader import SURE_CELL, find_cells
 from serving.answering.columns import column_meant, runs_of
 from serving.answering.layout import lay_out
-from serving.answering.reader import read
+from serving.answering.reader import NEAR, read
 from serving.answering.subject import subject_fit
 from serving.answering.tables import table_cells
+from serving.answering.turned_pages import read_turned
 from serving.answering.types import Claim
 from serving.answering.verify import check_claim
-from tests.serving.answering.pages import BALANCE, report, table_page
+from tests.serving.answering.pages import BALANCE, report, table_page, turned_page
 
 
 @pytest.mark.parametrize("module", [accounts, columns, subject, tables])
@@ -263,3 +265,20 @@ def test_every_column_is_told_by_its_own_head(heads: list[str], asked: int, left
     question = f"How much copper wire for {heads[asked]}?"
     assert column_meant(question, words, layout, run) == asked
     assert column_meant("How much copper wire?", words, layout, run) is None
+
+
+@given(st.integers(1, 3))
+def test_tables_on_pages_that_lie_sideways(quarters: int) -> None:
+    """A cell, and one worked out of two others; cited where they lie."""
+    lying = [turned_page(page, quarters) for page in report()]
+    for question in (
+        "What is the FY2019 capital expenditure amount for Acme?",
+        "What is Acme's FY2021 net working capital?",
+    ):
+        upright, best = read(question, report())[0], read_turned(question, lying, NEAR)[0]
+        assert (best.text, best.quote, best.kind) == (upright.text, upright.quote, upright.kind)
+        assert best.page in lying
+        parts = zip((best, *best.rests_on), (upright, *upright.rests_on), strict=True)
+        for found, expected in parts:
+            assert turned_box(found.box, quarters) == pytest.approx(expected.box, abs=1e-5)
+            assert turned_box(found.around, quarters) == pytest.approx(expected.around, abs=1e-5)
