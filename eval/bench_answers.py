@@ -30,7 +30,7 @@ from eval.places import iou
 from indexing.index import Index
 from retrieval.errors import InputError
 from serving.answering.pipeline import Answerer
-from serving.answering.spans import number_value
+from serving.answering.spans import DATE, TIME, date_key, number_value
 from serving.answering.types import Answer
 
 _SHORT = 25
@@ -58,10 +58,14 @@ class Row:
 
 
 def is_right(said: str, expected: list[str]) -> bool:
-    """The same number where a short one is expected; else the expected text within what was said,
-    which may not be much longer."""
+    """The same number, date or time where a short one is expected; else the expected text within
+    what was said, which may not be much longer."""
     for answer in expected:
         if len(answer) <= _SHORT:
+            if moments := _moments(answer):
+                if moments & _moments(said):
+                    return True
+                continue
             a, b = number_value(said), number_value(answer)
             if a is not None and b is not None and _same(abs(a), abs(b)):
                 return True
@@ -69,6 +73,14 @@ def is_right(said: str, expected: list[str]) -> bool:
         if len(wanted) > 2 and wanted in got and len(got) <= len(wanted) + _LONGEST:
             return True
     return False
+
+
+def _moments(text: str) -> set[tuple[int, ...]]:
+    """Dates, and times of the day, of a text, as numbers; day and month in either order."""
+    keys = (date_key(match.group()) for match in DATE.finditer(text))
+    dates = {(key[0], *sorted(key[1:])) for key in keys if key}
+    times = (re.findall(r"\d+", match.group()) for match in TIME.finditer(text))
+    return dates | {(int(part[0]), int(part[1])) for part in times if len(part) > 1}
 
 
 def _same(said: Decimal, expected: Decimal) -> bool:

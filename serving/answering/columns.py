@@ -16,6 +16,7 @@ import numpy as np
 
 from retrieval.types import FloatArray, PageWords
 from serving.answering.layout import Indices, Layout, cells, union
+from serving.answering.quantities import is_quantity
 from serving.answering.spans import MONTHS
 
 # Not any three capitals: "VAT" and "BUS" are labels, "DEC" a month.
@@ -120,7 +121,7 @@ def runs_of(words: PageWords, layout: Layout, row: int) -> list[Run]:
     found: list[Run] = []
     label: list[int] = []
     numbers: list[Indices] = []
-    for part in _parts(layout.rows[row], words):
+    for part in parts_of(layout.rows[row], words):
         text = _text(part, words)
         if _is_number(text) or _EMPTY.fullmatch(text):
             numbers.append(part)
@@ -141,7 +142,7 @@ def column_meant(question: str, words: PageWords, layout: Layout, run: Run) -> i
     A number that stands alone is meant, unless the words of the question head an empty column,
     or its own head is another period than the one asked for.
     """
-    heads = _heads(words, layout, run)
+    heads = heads_of(words, layout, run)
     asked = tokens(question) - tokens(_text(run.label, words))
     said = [tokens(head) for head in heads]
     other = [_other_period(head, asked) for head in said]
@@ -173,7 +174,7 @@ def column_meant(question: str, words: PageWords, layout: Layout, run: Run) -> i
 
 def of_other_period(question: str, words: PageWords, layout: Layout, run: Run, place: int) -> bool:
     """Whether the head of a number names a part of a year that the question does not ask for."""
-    said = tokens(_heads(words, layout, run)[place])
+    said = tokens(heads_of(words, layout, run)[place])
     asked = tokens(question)
     parts = {token for token in said if _PART_OF_YEAR.fullmatch(token)}
     return _other_period(said, asked) or bool(parts - asked)
@@ -197,7 +198,7 @@ def _is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
-def _parts(row: Indices, words: PageWords) -> list[Indices]:
+def parts_of(row: Indices, words: PageWords) -> list[Indices]:
     """The cells of a row; numbers set so closely that they are one cell are taken apart."""
     found: list[Indices] = []
     for part in cells(row, words.boxes):
@@ -229,7 +230,7 @@ def _value_at_the_end(part: Indices, words: PageWords) -> int | None:
     return None
 
 
-def _heads(words: PageWords, layout: Layout, run: Run) -> list[str]:
+def heads_of(words: PageWords, layout: Layout, run: Run) -> list[str]:
     """What stands above each number of a run; after these, heads of columns that it leaves
     empty."""
     boxes = words.boxes
@@ -281,7 +282,8 @@ def _head_parts(row: Indices, words: PageWords, edge: float, columns: int) -> li
             continue  # the label column's own head, or a line of text
         found.append(part)
     texts = [_text(part, words) for part in found]
-    if any((_is_number(t) and not _YEAR.fullmatch(t)) or _EMPTY.fullmatch(t) for t in texts):
+    years = [text for text in texts if _YEAR.fullmatch(text)]
+    if any(_is_number(t) or is_quantity(t) or _EMPTY.fullmatch(t) for t in texts if t not in years):
         return []
     return found
 

@@ -13,6 +13,10 @@ from retrieval.types import Box, FloatArray, PageWords
 Indices = NDArray[np.intp]
 _ENDS = re.compile(r"[.!?:;][\"')\]\u201d]*$")
 _ABBREVIATION = re.compile(r"^(?:[A-Z]|Mr|Mrs|Ms|Dr|St|No|Inc|Corp|Co|Ltd|vs|e\.g|i\.e|U\.S)\.$")
+_STEP = re.compile(
+    r"(?:step|stage|point|item|no\.?)\s+(\d{1,2})(?:[.):]|\s*[-\u2013])?(?=\s|$)|(\d{1,2})[.):](?=\s|$)",
+    re.IGNORECASE,
+)
 # A gap of so many word heights separates cells rather than words.
 _CELL_GAP = 1.2
 _LONGEST_SENTENCE = 60
@@ -72,6 +76,22 @@ def union(boxes: FloatArray, members: Indices) -> Box:
     return (x0, y0, x1, y1)
 
 
+def step_of(text: str) -> str:
+    """The number of the step that a text begins with, "" if it begins with none.
+
+    >>> step_of("Step 2: Open the valve."), step_of("3. Close it."), step_of("3.4 bar")
+    ('2', '3', '')
+    """
+    match = _STEP.match(text)
+    return match[1] or match[2] if match else ""
+
+
+def is_step(text: str) -> bool:
+    """Whether a text is the number of a step and nothing else: "Step 2:", "3."."""
+    match = _STEP.match(text)
+    return match is not None and match.end() == len(text)
+
+
 def _sentences(words: PageWords) -> list[Indices]:
     """Runs of words that end at a full stop, or where the line breaks off into another block."""
     found: list[Indices] = []
@@ -80,13 +100,15 @@ def _sentences(words: PageWords) -> list[Indices]:
         last = i + 1 == len(words)
         text = words.texts[i]
         ends = bool(_ENDS.search(text)) and not _ABBREVIATION.match(text)
-        if last or ends or _breaks(words, i) or i - begin + 1 >= _LONGEST_SENTENCE:
+        if ends and i - begin < 2 and is_step(" ".join(words.texts[begin : i + 1])):
+            ends = False  # it numbers the sentence that follows
+        if last or ends or breaks(words, i) or i - begin + 1 >= _LONGEST_SENTENCE:
             found.append(np.arange(begin, i + 1, dtype=np.intp))
             begin = i + 1
     return found
 
 
-def _breaks(words: PageWords, i: int) -> bool:
+def breaks(words: PageWords, i: int) -> bool:
     """Whether the next word begins another block: not on this line nor right below it."""
     if words.lines[i] == words.lines[i + 1]:
         return False

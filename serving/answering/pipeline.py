@@ -30,6 +30,8 @@ READER = "reader"
 # Receipts and invoices have fewer numbers than this on a page. Among more of them, as statements
 # have, that words stand near one of them says little.
 CROWDED = 75
+# An amount in so many words stands in running text, which speaks of several things.
+PROSE = 8
 Cancelled = Callable[[], bool]
 
 
@@ -242,6 +244,8 @@ class Answerer:
         if best.kind == "text":
             return self.settings.sure_text
         if best.kind != "amount":
+            return self.settings.sure
+        if len(best.quote.split()) > PROSE:
             return self.settings.sure
         numbers = sum(any(c.isdigit() for c in text) for text in best.page.record.words.texts)
         return self.settings.sure if numbers > CROWDED else self.settings.sure_amount

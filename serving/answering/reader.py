@@ -23,7 +23,8 @@ from serving.answering.cell_reader import SURE_CELL, FoundCell, find_cells
 from serving.answering.columns import Run, column_meant, runs_of
 from serving.answering.layout import Indices, Layout, cells, lay_out, union
 from serving.answering.spans import YEAR, Kind, Span, asked_for, focus_of, number_value, spans_of
-from serving.answering.subject import subject_fit
+from serving.answering.stated import find_stated, missing_words
+from serving.answering.subject import missing_names, subject_fit
 from serving.answering.types import EvidencePage
 
 # Fitted on the development half of the evaluation questions (docs/BENCHMARKS.md).
@@ -110,9 +111,49 @@ def read(question: str, pages: Sequence[EvidencePage], near: float = NEAR) -> li
     found.sort(key=lambda reading: -reading.score)
     if "total" in question.lower():
         found = _whole(found)
+    found = _with_all_words(question, found)
     if kind in ("amount", "percent", "count", "computed"):
         found = [*_from_tables(question, pages), *found]
-    return found
+    stated = _stated(question, pages)
+    # A row whose cell is surely meant decides between values that are stated equally well.
+    if any(not reading.told for reading in stated) and found and found[0].kind == "cell":
+        return [*found, *stated]
+    return [*stated, *found]
+
+
+def _with_all_words(question: str, found: list[Reading]) -> list[Reading]:
+    """``found``, those marked as not told whose page lacks a word of the question altogether: it
+    asks for something that this page does not speak of."""
+    lacking: dict[int, bool] = {}
+    checked = []
+    for reading in found:
+        page_id = reading.page.record.page_id
+        if page_id not in lacking:
+            lacking[page_id] = bool(missing_words(question, reading.page))
+        checked.append(replace(reading, told=False) if lacking[page_id] else reading)
+    return checked
+
+
+def _stated(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
+    """The value that a page states outright, if it is surely the one meant."""
+    found = find_stated(question, pages)
+    if not found:
+        return []
+    first = found[0]
+    rivals = {s.fact.text for s in found if s.page.record.doc_id == first.page.record.doc_id}
+    words, fact = first.page.record.words, first.fact
+    return [
+        Reading(
+            first.page,
+            fact.text,
+            union(words.boxes, fact.members),
+            " ".join(words.texts[i] for i in fact.around),
+            union(words.boxes, fact.around),
+            0.9,
+            "stated",
+            told=len(rivals) == 1,
+        )
+    ]
 
 
 def _nearest(pages: Sequence[EvidencePage], trusts: Sequence[float], kind: Kind) -> list[Reading]:
@@ -130,6 +171,8 @@ def _from_tables(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
     # be defined in another way than the question does.
     stated = asked_for(question) not in ("percent", "computed")
     cells = find_cells(question, pages) if stated and worked is None else []
+    if cells and missing_names(question, cells[0].page):
+        cells = [replace(cells[0], told=False)]
     if cells and cells[0].score >= SURE_CELL and cells[0].told:
         worked = in_billions(question, cells[0])
     if worked is not None:

@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 # ``cell``: a number of a table, or worked out from some, whose row and column are surely meant.
+# ``stated``: a value whose label or clause, headings and document account for the whole question.
 # ``when``: a date or a time of the day.
 Kind = Literal[
     "amount",
@@ -25,6 +26,7 @@ Kind = Literal[
     "yes-no",
     "computed",
     "cell",
+    "stated",
 ]
 
 _CURRENCY = r"(?:US\$|RM|Rs\.?|[$€£¥₹]|\b(?:USD|EUR|GBP|MYR|INR|CHF)\b)"
@@ -48,7 +50,7 @@ DATE = re.compile(
     re.IGNORECASE,
 )
 # A time of the day: "21:40", "9.30 pm", "7 a.m.". With a point it needs its half of the day.
-_TIME = re.compile(
+TIME = re.compile(
     r"(?<![\w.:])(?:(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?:\s?[ap]\.?m\b\.?)?"
     r"|(?:0?[1-9]|1[0-2])(?:\.[0-5]\d)?\s?[ap]\.?m\b\.?)(?![\w:])",
     re.IGNORECASE,
@@ -132,6 +134,7 @@ class Span:
     value: Decimal | None
 
 
+_SENTENCE = re.compile(r"[^?]*\?|[^?]+$")
 _FOCUS = re.compile(
     r"(?:what|which|how much|how many|when|where|who)\b(?:\s+(?:is|are|was|were|did|does|do|has"
     r"|have))?(?:\s+(?:the|a|an))?\s+(?P<focus>.+?)"
@@ -151,6 +154,18 @@ def focus_of(question: str) -> str:
     """
     match = _FOCUS.search(question)
     return match["focus"].strip() if match and match["focus"].strip() else question
+
+
+def asking_sentence(question: str) -> str:
+    """The sentence that asks, without those that say how to answer.
+
+    >>> asking_sentence("Use the table. How many otters swam? Round to an integer.")
+    'How many otters swam?'
+    """
+    sentences = [s.strip() for s in _SENTENCE.findall(question)]
+    asked = next((s for s in sentences if s.endswith("?")), question)
+    # Of several sentences before the mark the last one asks.
+    return re.split(r"(?<=[.:])\s+(?=[A-Zw])", asked)[-1]
 
 
 def asked_for(question: str) -> Kind:
@@ -247,7 +262,7 @@ def spans_of(kind: Kind, words: list[str]) -> list[Span]:
 
 def _matches(kind: Kind, line: str) -> list[re.Match[str]]:
     if kind in ("date", "time", "when"):
-        patterns = {"date": (DATE,), "time": (_TIME,), "when": (DATE, _TIME)}[kind]
+        patterns = {"date": (DATE,), "time": (TIME,), "when": (DATE, TIME)}[kind]
         return [match for pattern in patterns for match in pattern.finditer(line)]
     if kind == "year":
         return list(YEAR.finditer(line))

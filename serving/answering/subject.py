@@ -7,11 +7,10 @@ import difflib
 import re
 
 from serving.answering.accounts import canonical
-from serving.answering.spans import DATE, date_key
+from serving.answering.spans import DATE, asking_sentence, date_key
 from serving.answering.types import EvidencePage
 
 _NAME = re.compile(r"\b[A-Z0-9&][\w&.'\u2019-]*")
-_SENTENCE = re.compile(r"[^?]*\?|[^?]+$")
 _GENERIC = frozenset(
     (
         *(
@@ -47,10 +46,7 @@ def names_in(question: str) -> list[str]:
     >>> names_in("What is the total on the receipt from ACME dated 1 May 2018? Answer in USD.")
     ['ACME']
     """
-    sentences = [s.strip() for s in _SENTENCE.findall(question)]
-    asked = next((s for s in sentences if s.endswith("?")), question)
-    # Of several sentences before the mark the last one asks.
-    asked = re.split(r"(?<=[.:])\s+(?=[A-Zw])", asked)[-1]
+    asked = asking_sentence(question)
     asked = canonical(re.sub(r"\([^)]*\)", " ", DATE.sub(" ", asked)))
     found = []
     for match in _NAME.finditer(asked):
@@ -70,22 +66,35 @@ def subject_fit(question: str, page: EvidencePage) -> float:
     return _names_fit(question, page, words) * _date_fit(question, " ".join(words))
 
 
-def _names_fit(question: str, page: EvidencePage, words: list[str]) -> float:
+def missing_names(question: str, page: EvidencePage) -> list[str]:
+    """Names of the question that neither the page nor its document's name has."""
+    return _missing(question, page, [word.casefold() for word in page.record.words.texts])
+
+
+def _missing(question: str, page: EvidencePage, words: list[str]) -> list[str]:
     names = [name.casefold() for name in names_in(question)]
     if not names:
-        return 1.0
+        return []
     squeezed = re.sub(r"[\W_]+", "", f"{page.hit.source.rsplit('/', 1)[-1]}{page.hit.title}")
     squeezed = squeezed.casefold()
     known = {re.sub(r"\W+", "", word) for word in words}
-    held = 0
+    missing = []
     for name in names:
         plain = re.sub(r"\W+", "", name)
         there = plain in squeezed or plain in known
         if not there and len(plain) > 3:
             there = bool(difflib.get_close_matches(plain, known, 1, _ALIKE))
-        held += len(name) if there else 0
-    share = held / sum(map(len, names))
-    return _OTHER_NAME + (1 - _OTHER_NAME) * share
+        if not there:
+            missing.append(name)
+    return missing
+
+
+def _names_fit(question: str, page: EvidencePage, words: list[str]) -> float:
+    names = names_in(question)
+    if not names:
+        return 1.0
+    lacking = sum(map(len, _missing(question, page, words)))
+    return 1 - (1 - _OTHER_NAME) * lacking / sum(map(len, names))
 
 
 def _date_fit(question: str, text: str) -> float:

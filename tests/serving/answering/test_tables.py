@@ -41,7 +41,8 @@ def test_examples(module: Any) -> None:
 )
 def test_the_cell_of_row_and_year(question: str, value: str) -> None:
     best = read(question, report())[0]
-    assert (best.kind, best.text) == ("cell", value) and value in best.quote
+    assert best.kind in ("cell", "stated") and best.told
+    assert best.text == value and value in best.quote
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""Values that a page states outright, and questions that it does not answer though nearly."""
+
+from __future__ import annotations
+
+import doctest
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.answering import layout, quantities, spans, wanted
+from serving.answering.quantities import is_quantity, quantities_in
+from serving.answering.reader import read
+from serving.answering.stated import find_stated
+from serving.answering.types import EvidencePage
+from tests.serving.answering.pages import table_page
+
+STEPS = (
+    ("Start-up of the press",),
+    ("Step 1: Open valve A and wait 30 seconds.",),
+    ("Step 2: Set pressure to 3.4 bar",),
+    ("Step 3: Heat the plate to 180 \u00b0C, then the die to 165 \u00b0C.",),
+    ("Grease the guide every 40 hours. Do not exceed 12 kN.",),
+)
+SALES = (
+    ("Acme in figures",),
+    ("Revenue",),
+    ("", "2023", "2024"),
+    ("North", "812", "934"),
+    ("Total", "2,356", "2,585"),
+)
+SHEET = (
+    ("Pump X4",),
+    ("Rated voltage", "400 V"),
+    ("Maximum flow", "42 m\u00b3/h"),
+    ("Weight:", "64 kg"),
+    ("Impellers", "3 pieces"),
+)
+BUSES = (
+    ("Line 9",),
+    ("Stop", "Bus 1", "Bus 2"),
+    ("Quay", "06:10", "07:25"),
+    ("Mill", "06:18", "07:34"),
+)
+
+
+@pytest.mark.parametrize("module", [layout, quantities, spans, wanted])
+def test_examples(module: Any) -> None:
+    assert doctest.testmod(module).failed == 0
+
+
+def said(question: str, *pages: Sequence[Sequence[str]]) -> str | None:
+    """The value that is surely meant, None if there is none."""
+    made: list[EvidencePage] = [
+        table_page(rows, page_id=i, rank=i, source=f"doc-{i}.pdf")
+        for i, rows in enumerate(pages, 1)
+    ]
+    best = read(question, made)
+    return best[0].text if best and best[0].kind == "stated" and best[0].told else None
+
+
+@pytest.mark.parametrize(
+    ("question", "rows", "value"),
+    [
+        ("What pressure is set in step 2?", STEPS, "3.4 bar"),
+        ("what is the pressure setting", STEPS, "3.4 bar"),
+        ("How long do I wait in step 1?", STEPS, "30 seconds"),
+        ("What temperature is the die heated to?", STEPS, "165 \u00b0C"),
+        ("How often is the guide greased?", STEPS, "40 hours"),
+        ("total revenue in 2024", SALES, "2,585"),
+        ("What was revenue in 2023?", SALES, "2,356"),
+        ("What was revenue in the North in 2024?", SALES, "934"),
+        ("What voltage does the pump X4 need?", SHEET, "400 V"),
+        ("How heavy is the pump?", SHEET, "64 kg"),
+        ("What is the maximum flow?", SHEET, "42 m\u00b3/h"),
+        ("How many impellers does the pump have?", SHEET, "3"),
+        ("When does bus 2 leave Mill?", BUSES, "07:34"),
+    ],
+)
+def test_a_value_is_read_from_its_step_field_or_table(
+    question: str, rows: Sequence[Sequence[str]], value: str
+) -> None:
+    assert said(question, rows) == value
+
+
+@pytest.mark.parametrize(
+    ("question", "rows"),
+    [
+        ("What pressure is set in step 3?", STEPS),
+        ("How many minutes do I wait in step 1?", STEPS),
+        ("What is the temperature of the oil?", STEPS),
+        ("What temperature is set in step 3?", STEPS),  # two of them
+        ("What force may be exceeded?", STEPS),
+        ("How long is the guide greased?", STEPS),
+        ("What was total revenue in 2022?", SALES),
+        ("What was revenue in the West in 2024?", SALES),
+        ("What was profit in 2024?", SALES),
+        ("What was revenue?", SALES),  # of which year?
+        ("What is the minimum flow?", SHEET),
+        ("What is the rated current of the pump?", SHEET),
+        ("How heavy is the pump X5?", SHEET),
+        ("How many valves does the pump have?", SHEET),
+        ("When does bus 3 leave Mill?", BUSES),
+        ("When does bus 2 leave the station?", BUSES),
+    ],
+)
+def test_another_step_year_unit_or_thing_is_not_answered(
+    question: str, rows: Sequence[Sequence[str]]
+) -> None:
+    assert said(question, rows) is None
+
+
+def test_a_word_that_no_page_has_is_no_small_matter() -> None:
+    """The old rule answers from what is near: of a fee for guests the fee for members."""
+    page = table_page((("Club fees",), ("Fee for members", "45.00")))
+    assert [r.text for r in read("What is the fee for members?", [page]) if r.told][:1] == ["45.00"]
+    assert not any(r.told for r in read("What is the fee for pensioners?", [page])[:1])
+
+
+@given(st.lists(st.text("0123456789.,:-/%°C kgbarm()", min_size=1, max_size=8), max_size=12))
+def test_quantities_lie_within_their_line(words: list[str]) -> None:
+    words = [word for text in words for word in text.split()]
+    last = 0
+    for found in quantities_in(words):
+        assert last <= found.first < found.last <= len(words)
+        assert found.text in " ".join(words[found.first : found.last])
+        last = found.last - 1
+    assert isinstance(is_quantity(" ".join(words)), bool)
+
+
+@given(st.text("What is the pressure of step 2 in A4 1,000 kg?", max_size=60))
+def test_any_question_can_be_asked(question: str) -> None:
+    pages = [table_page(rows) for rows in (STEPS, SALES, SHEET)]
+    for stated in find_stated(question, pages):
+        words = stated.page.record.words
+        assert set(stated.fact.members.tolist()) <= set(stated.fact.around.tolist())
+        assert stated.fact.text in " ".join(words.texts[i] for i in stated.fact.members)
