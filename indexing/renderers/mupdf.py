@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import pymupdf
 
+from indexing.reading_order import order_words
 from indexing.renderers.base import (
     Image,
     LibraryError,
@@ -40,6 +41,8 @@ _BESIDE = 5
 _PAINTED, _OPAQUE = 16 | 32, 12
 # The share of a text that a picture painted later must cover to hide it.
 _COVERED = 0.8
+# Maps have thousands of pictures: symbols, which cover nothing.
+_MOST_PICTURES = 2000
 # The share of a page from which on a picture on it decides how finely it is worth drawing.
 _LARGE_PICTURE = 0.05
 
@@ -153,7 +156,11 @@ class MuPdfDocument:
         keys = np.array([(row[5], row[6]) for row in kept]).reshape(-1, 2)
         change = np.any(np.diff(keys, axis=0) != 0, axis=1)
         lines = np.concatenate(([0], np.cumsum(change)))[: len(kept)].astype(np.int32)
-        return PageWords(tuple(row[4] for row in kept), boxes, lines)
+        texts = tuple(row[4] for row in kept)
+        if page.first_widget is not None:
+            # What was filled into a form comes after all else: it belongs beside its label.
+            return order_words(texts, boxes, page.rect.width / max(page.rect.height, 1e-6))
+        return PageWords(texts, boxes, lines)
 
     def times(self, number: int) -> None:
         return None
@@ -249,7 +256,7 @@ class MuPdfDocument:
         boxes = np.array([box for _, box in log], np.float64).reshape(-1, 4)
         kinds = np.array([kind for kind, _ in log], dtype=str)
         found = kinds == "ignore-text"
-        for at in np.flatnonzero(kinds == "fill-image"):
+        for at in np.flatnonzero(kinds == "fill-image")[:_MOST_PICTURES]:
             before = np.flatnonzero(kinds[:at] == "fill-text")
             low = np.maximum(boxes[before, :2], boxes[at, :2])
             high = np.minimum(boxes[before, 2:], boxes[at, 2:])

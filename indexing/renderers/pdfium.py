@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +29,8 @@ from retrieval.types import Box, PageWords
 _LAST = 64
 # The share of a text that a picture painted later must cover to hide it.
 _COVERED = 0.8
+# Marks of a note that is not shown (hidden, not viewed), and of a field for passwords.
+_UNSEEN, _SECRET = 2 | 32, 1 << 13
 # The share of a page from which on a picture on it decides how finely it is worth drawing.
 _LARGE_PICTURE = 0.05
 
@@ -112,7 +115,7 @@ class PdfiumDocument:
         finally:
             text_page.close()
         texts: list[str] = []
-        corners: list[tuple[float, float, float, float]] = []
+        corners: list[tuple[float, ...]] = []
         begin = 0
         for i in range(len(boxes) + 1):
             if i < len(boxes) and not _divides(text[i]):
@@ -124,6 +127,9 @@ class PdfiumDocument:
                     (part[:, 0].min(), part[:, 1].min(), part[:, 2].max(), part[:, 3].max())
                 )
             begin = i + 1
+        for text, box in _written_on(self._document.formenv, page):
+            texts += text
+            corners += box
         if not texts:
             return PageWords.empty()
         width, height = page.get_size()
@@ -245,6 +251,44 @@ class PdfiumDocument:
                 self._current[1].close()
             self._current = (number, self._document[number])
         return self._current[1]
+
+
+def _written_on(form: Any, page: Any) -> Iterator[tuple[list[str], list[tuple[float, ...]]]]:
+    """Words and places (left, bottom, right, top) of what was filled into fields, and of notes
+    written on the page: pdfium paints both and does not count them as text."""
+    raw = pypdfium2.raw
+    for i in range(raw.FPDFPage_GetAnnotCount(page)):
+        note = raw.FPDFPage_GetAnnot(page, i)
+        try:
+            kind = raw.FPDFAnnot_GetSubtype(note)
+            area = raw.FS_RECTF()
+            if raw.FPDFAnnot_GetFlags(note) & _UNSEEN or not raw.FPDFAnnot_GetRect(note, area):
+                continue
+            if kind == raw.FPDF_ANNOT_WIDGET and form is not None:
+                field = raw.FPDFAnnot_GetFormFieldType(form, note)
+                secret = raw.FPDFAnnot_GetFormFieldFlags(form, note) & _SECRET
+                if field not in (raw.FPDF_FORMFIELD_TEXTFIELD, raw.FPDF_FORMFIELD_COMBOBOX):
+                    continue
+                text = "" if secret else _said(raw.FPDFAnnot_GetFormFieldValue, form, note)
+            elif kind == raw.FPDF_ANNOT_FREETEXT:
+                text = _said(raw.FPDFAnnot_GetStringValue, note, b"Contents")
+            else:
+                continue
+        finally:
+            raw.FPDFPage_CloseAnnot(note)
+        # Where in its area each word stands only the painter knows.
+        box = (area.left, area.bottom, area.right, area.top)
+        yield text.split(), [box] * len(text.split())
+
+
+def _said(ask: Callable[..., int], *of: Any) -> str:
+    """What a pdfium function writes, UTF-16, that says first how many bytes it takes."""
+    size = int(ask(*of, None, 0))
+    if size <= 2:
+        return ""
+    out = ctypes.create_string_buffer(size)
+    ask(*of, ctypes.cast(out, ctypes.POINTER(ctypes.c_ushort)), size)
+    return out.raw[: size - 2].decode("utf-16-le", "replace")
 
 
 def _not_shown(document: Any) -> tuple[str, ...]:

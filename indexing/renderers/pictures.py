@@ -25,6 +25,8 @@ UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError)
 # Grey values that span so much or more use the 16 bits of a file.
 _USED_RANGE = 16_384
 _OPAQUE = 255
+# From the one ratio of a pixel's sides on it is stretched; beyond the other the file lies.
+_OBLONG = (1.2, 4.0)
 # Print shows on black by so much more than on white where black is what it was made for.
 _PLAINER = 2
 # The colours that a profile must be about, by the picture's mode.
@@ -126,8 +128,24 @@ class PictureDocument:
             except UNDECODABLE:
                 return float(width), float(height)
         # Pillow gives a TIFF's size as turned, that of the others as stored.
-        turned = self._picture.format != "TIFF" and _orientation(self._picture) > 4
+        if self._picture.format == "TIFF":
+            return self._squared(width, height)
+        turned = _orientation(self._picture) > 4
         return (float(height), float(width)) if turned else (float(width), float(height))
+
+    def _squared(self, width: int, height: int) -> tuple[float, float]:
+        """The size of a fax, whose pixels are higher than wide, in square ones."""
+        across, down = map(float, self._picture.info.get("dpi") or (1, 1))
+        if not (across > 0 and down > 0):
+            return float(width), float(height)
+        if _orientation(self._picture) > 4:
+            across, down = down, across
+        longer = max(across / down, down / across)
+        if not _OBLONG[0] < longer < _OBLONG[1] or width * height * longer > self._most * 1_000_000:
+            return float(width), float(height)
+        if across > down:
+            return float(width), float(round(height * across / down))
+        return float(round(width * down / across)), float(height)
 
     def words(self, number: int) -> PageWords:
         return PageWords.empty()
@@ -191,7 +209,11 @@ class PictureDocument:
             frame = _stretched(frame)
         elif frame.mode == "LAB":
             frame = _from_lab(frame)
-        return (_by_profile(frame, profile) if profile else frame).convert("RGB")
+        frame = (_by_profile(frame, profile) if profile else frame).convert("RGB")
+        if self._picture.format != "TIFF":
+            return frame
+        width, height = (int(side) for side in self._squared(*frame.size))
+        return frame if frame.size == (width, height) else frame.resize((width, height))
 
     def _decoded(self, number: int) -> Any:
         """Frame ``number``; of a file that ends early, what there is of it."""

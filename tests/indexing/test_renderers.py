@@ -383,6 +383,40 @@ def test_what_is_transparent_is_paper(tmp_path: Path) -> None:
     assert np.abs(image.astype(int) - np.asarray(samples.picture())).max() < 3
 
 
+def test_a_fax_is_as_high_as_it_was_sent(tmp_path: Path) -> None:
+    """Its pixels are twice as high as they are wide."""
+    page = Image.new("1", (204, 98), 1)
+    page.paste(0, (50, 25, 150, 75))
+    path = tmp_path / "fax.tif"
+    path.write_bytes(samples.saved(page, "TIFF", dpi=(204, 98), compression="group4"))
+    with opened(path) as document:
+        assert document.size(0) == document.pixels(0, 200) == (204, 204)
+        dark = np.argwhere(document.render(0, 200, 10**6)[..., 0] < 128)
+    assert np.abs(np.ptp(dark, axis=0) - (104, 100)).max() <= 2
+
+
+@pytest.mark.parametrize("renderer", ["mupdf", "pdfium"])
+def test_what_was_filled_in_and_noted_is_read(tmp_path: Path, renderer: RendererChoice) -> None:
+    document = pymupdf.open()
+    page = document.new_page(width=300, height=200)
+    page.insert_text((20, 30), "Berth:", fontsize=11)
+    for i, value in enumerate(("Lee quay", "hidden")):
+        field = pymupdf.Widget()
+        field.field_name, field.field_value = f"berth{i}", value
+        field.field_type = pymupdf.PDF_WIDGET_TYPE_TEXT
+        field.rect = pymupdf.Rect(80, 15 + 40 * i, 200, 35 + 40 * i)
+        page.add_widget(field)
+    document.xref_set_key(list(page.widgets())[-1].xref, "F", "2")
+    page.add_freetext_annot((20, 120, 280, 150), "Paid in March", fontsize=11)
+    path = tmp_path / "form.pdf"
+    document.save(path)
+    with open_document(path, "application/pdf", IntakeSettings(renderer=renderer)) as opened_form:
+        words = opened_form.words(0)
+    assert words.text().split() == ["Berth:", "Lee", "quay", "Paid", "in", "March"]
+    assert words.lines.tolist() == [0, 0, 0, 1, 1, 1]
+    assert words.boxes[1, 0] > 0.25 and words.boxes[1, 1] < 0.2
+
+
 def test_white_letters_on_glass_are_seen(tmp_path: Path) -> None:
     glass = Image.new("RGBA", (400, 120), (255, 255, 255, 0))
     letters = ImageFont.load_default(40)
