@@ -35,6 +35,7 @@ from indexing.renderers import OpenDocument, opened
 from indexing.renderers.base import Image
 from indexing.renderers.recordings import picture_at
 from indexing.renderers.several import part_of
+from indexing.settings import raise_limit
 from retrieval.errors import FolioscopeError, InputError
 
 _WATCH_SECONDS = 2.0
@@ -107,6 +108,10 @@ def _answer(connection: Connection, request: Request) -> None:
         connection.send(Refused(error))
     except (BrokenPipeError, ConnectionResetError):
         raise
+    except MemoryError:
+        remedy = raise_limit("worker_memory_mb", 2 * settings.worker_memory_mb)
+        message = f"{request.path}: needs more memory to read than a reader may take; {remedy}"
+        connection.send(Refused(InputError(message)))
     except Exception as error:  # the process boundary: whatever a library raised becomes a reply
         # Libraries' errors on bad files are caught where they are called: this one is our own.
         traceback.print_exc()

@@ -24,20 +24,18 @@ from indexing import confined
 from indexing.derived import derived, workspace
 from indexing.media_types import DOC, DOCX, HTML, PPT, PPTX, RTF, XLS, XLSX
 from indexing.renderers import html_cleaning
+from indexing.renderers.sheets import write_printable
 from indexing.settings import IntakeSettings, raise_limit
 from retrieval.errors import InputError
 
-_VERSION = 2
+_VERSION = 3
 _WATCH_SECONDS = 2.0
 # The limit of processor time that a program inherits is the reader's, for a page.
 _OWN_TIME = 'ulimit -S -t "$0"; exec "$@"'
 # Nor is a file of the machine its business, whatever a document points to.
 _CONFINED = (sys.executable, "-I", "-S", confined.__file__)
-_BOOK = "xl/workbook.xml"
-_PRINT_AREA = re.compile(
-    rb"<definedName\b[^>]*name=[\"']_xlnm\.Print_Area[\"'][^>]*>[^<]*</definedName>"
-)
-_NO_NAMES = re.compile(rb"<definedNames>\s*</definedNames>")
+# No list of relations is longer.
+_MOST_LINKS = 4_000_000
 # A picture that an Office document shows and does not hold, as its lists of relations say it.
 _LINKED_PICTURE = re.compile(
     rb"<Relationship\b(?=[^>]*/image[\"'])(?=[^>]*TargetMode=[\"']External[\"'])[^>]*>"
@@ -122,7 +120,7 @@ def converted(
             source = folder / f"source{suffix}"
             if media_type == HTML:
                 source.write_bytes(html_cleaning.cleaned(path.read_bytes()))
-            elif media_type != XLSX or not _without_print_areas(path, source):
+            elif media_type != XLSX or not write_printable(path, source, alive):
                 shutil.copyfile(path, source)
             _convert(path, source, folder, settings, alive)
             made = source.with_suffix(".pdf")
@@ -136,28 +134,6 @@ def converted(
 
     with derived(path, f"pdf {_VERSION} {suffix}", ".pdf", settings.cache_mb, make) as pdf:
         yield pdf
-
-
-def _without_print_areas(path: Path, to: Path) -> bool:
-    """Write the sheets at ``path`` without what limits printing to a part of them; False if
-    nothing does. Who opens a sheet sees all of it, and so shall who searches."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            book = archive.read(_BOOK)
-            free = _PRINT_AREA.sub(b"", book)
-            if free == book:
-                return False
-            # A list of names must not be empty.
-            free = _NO_NAMES.sub(b"", free)
-            with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as copy:
-                for entry in archive.infolist():
-                    copy.writestr(entry, free if entry.filename == _BOOK else archive.read(entry))
-    except (
-        *(OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError, RuntimeError),
-        *(NotImplementedError, zlib.error),
-    ):
-        return False  # as it is, LibreOffice may know better
-    return True
 
 
 def left_out(path: Path, media_type: str) -> tuple[str, ...]:
@@ -175,7 +151,9 @@ def left_out(path: Path, media_type: str) -> tuple[str, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
             links = (name for name in archive.namelist() if name.endswith(".rels"))
-            found = any(_LINKED_PICTURE.search(archive.read(name)) for name in links)
+            found = any(
+                _LINKED_PICTURE.search(archive.open(name).read(_MOST_LINKS)) for name in links
+            )
     except (OSError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, zlib.error):
         return ()  # what is wrong with it LibreOffice finds out
     return ("parts-left-out",) if found else ()

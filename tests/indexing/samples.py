@@ -204,7 +204,7 @@ def docx(paragraphs: Sequence[str], *, picture: str = "") -> bytes:
 
 
 def xlsx(cells: dict[str, str], *, print_area: str) -> bytes:
-    """A workbook of one sheet of which ``print_area`` is to be printed."""
+    """A workbook of one sheet, a cell a row, of which ``print_area`` is to be printed."""
     relations = f"{_OPEN_XML}/officeDocument/2006/relationships"
     sheet = f"{_OPEN_XML}/spreadsheetml/2006/main"
     package = f"{_OPEN_XML}/package/2006"
@@ -219,18 +219,19 @@ def xlsx(cells: dict[str, str], *, print_area: str) -> bytes:
             f'<Default Extension="rels" ContentType="{kind}package.relationships+xml"/>'
             '<Override PartName="/xl/workbook.xml" ContentType="'
             f'{kind}officedocument.spreadsheetml.sheet.main+xml"/>'
-            '<Override PartName="/xl/sheet.xml" ContentType="'
+            '<Override PartName="/xl/worksheets/sheet.xml" ContentType="'
             f'{kind}officedocument.spreadsheetml.worksheet+xml"/></Types>',
             "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship '
             f'Id="r" Type="{relations}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
             "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships">'
-            f'<Relationship Id="s" Type="{relations}/worksheet" Target="sheet.xml"/>'
+            f'<Relationship Id="s" Type="{relations}/worksheet" Target="worksheets/sheet.xml"/>'
             "</Relationships>",
             "xl/workbook.xml": f'<workbook xmlns="{sheet}" xmlns:r="{relations}"><sheets>'
             '<sheet name="S" sheetId="1" r:id="s"/></sheets><definedNames><definedName '
             f'name="_xlnm.Print_Area" localSheetId="0">S!{print_area}</definedName>'
             "</definedNames></workbook>",
-            "xl/sheet.xml": f'<worksheet xmlns="{sheet}"><sheetData>{rows}</sheetData></worksheet>',
+            "xl/worksheets/sheet.xml": f'<worksheet xmlns="{sheet}"><dimension '
+            f'ref="A1:{max(cells)}"/><sheetData>{rows}</sheetData></worksheet>',
         }
     )
 

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 from indexing import confined
 from indexing.intake import IntakeWorkers
-from indexing.renderers import office
+from indexing.renderers import office, sheets
 from indexing.renderers.html_cleaning import cleaned, left_out
 from indexing.settings import IntakeSettings
 from retrieval.errors import InputError
@@ -217,12 +217,43 @@ def test_a_letter_tells_of_a_picture_that_it_does_not_hold(tmp_path: Path) -> No
 
 
 @needs_office
-def test_cells_beyond_the_area_to_print_are_read(tmp_path: Path) -> None:
+def test_a_sheet_is_read_whole_and_its_rows_are_not_cut(tmp_path: Path) -> None:
+    """Cells beyond the print area, and far to the right of it, are on the page."""
     path = tmp_path / "dues.xlsx"
-    path.write_bytes(samples.xlsx({"A1": "Winter berth", "B9": "Mooring"}, print_area="A1:A2"))
+    cells = {"A1": "Winter berth", "B9": "Mooring", "T10": "Total 88.20"}
+    path.write_bytes(samples.xlsx(cells, print_area="A1:A2"))
     with IntakeWorkers(_QUIET) as workers:
         (content,) = workers.read_pages(path)
-    assert content.words.text().split() == ["Winter", "berth", "Mooring"]
+    assert content.words.text().split() == ["Winter", "berth", "Mooring", "Total", "88.20"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "setup"),
+    [
+        (b"", b"", b'<pageSetup orientation="landscape" fitToWidth="1" fitToHeight="0"/>'),
+        (b"<sheetPr codeName='a'/>", b"<pageSetup scale='60' r:id='b' />", b"<pageSetup r:id='b' "),
+        (
+            b'<sheetPr><tabColor rgb="0"/><pageSetUpPr fitToPage="0"/></sheetPr>',
+            b'<pageMargins left="1"/><pageSetup fitToHeight="1" orientation="portrait"/>',
+            b'<pageSetup orientation="portrait" fitToWidth="1" fitToHeight="0"/>',
+        ),
+    ],
+)
+def test_a_sheet_becomes_as_wide_as_a_page(before: bytes, after: bytes, setup: bytes) -> None:
+    def sheet(extent: bytes) -> bytes:
+        return b'<worksheet xmlns="x">%b<dimension ref="%b"/><sheetData><c/></sheetData>%b' % (
+            before,
+            extent,
+            after,
+        )
+
+    found = sheets.fitted(sheet(b"B2:T9"))
+    assert found.count(b"<sheetPr") == found.count(b"<pageSetUpPr") == 1
+    assert b'<pageSetUpPr fitToPage="1"/></sheetPr><dimension' in found
+    assert setup in found and found.count(b"<pageSetup ") == found.count(b"fitToHeight") == 1
+    assert b"scale=" not in found
+    for left_alone in (sheet(b"A1:AN9"), sheet(b"A1"), sheet(b"B2:T9").replace(b"<work", b"<x:w")):
+        assert sheets.fitted(left_alone) == left_alone
 
 
 def test_a_head_that_is_left_open_takes_nothing_with_it() -> None:
