@@ -121,10 +121,11 @@ def make_server(
     ) -> dict[str, Any]:
         """Answer a question from the documents. Every citation (document, page, box, quote) was
         checked; status says `answered`, `evidence` (passages, no short answer),
-        `not-in-documents`, or that a safety check holds it (`review`, `blocked`)."""
+        `not-in-documents`, or that a safety check holds it (`review`, `blocked`); conflicts is what
+        other documents say instead."""
         with _told(newest):
             answer = answerer().ask(question, filter=filter, doc=doc_id)
-        wanted = {"status", "text", "verdict", "confidence", "model", "claims"}
+        wanted = {"status", "text", "verdict", "confidence", "model", "claims", "conflicts"}
         return AnswerOut.of(answer, "default").model_dump(mode="json", include=wanted)
 
     @server.tool()

@@ -13,7 +13,7 @@ from indexing.cli_common import console, notes, print_json
 
 if TYPE_CHECKING:
     from serving.answering.pipeline import Answerer
-    from serving.answering.types import Answer, Citation
+    from serving.answering.types import Answer, Citation, Claim
 
 receipt_app = typer.Typer(no_args_is_help=True, help="Evidence receipts.", rich_markup_mode=None)
 
@@ -164,14 +164,11 @@ def _print(answer: Answer) -> None:
             if stage["review_id"]:
                 console.print(f"  case {stage['review_id']}; ask again once it is decided")
     for number, claim in enumerate(answer.claims, 1):
-        shown = escape(" ".join(claim.text.split()))
-        console.print(
-            f"  [{number}] {shown}".replace("[", r"\[", 1), soft_wrap=True, highlight=False
-        )
-        for citation in claim.citations:
-            console.print(f"      [dim]{escape(_where(citation))}[/dim]", soft_wrap=True)
-        for problem in claim.problems:
-            console.print(f"      [red]{escape(problem)}[/red]", soft_wrap=True, highlight=False)
+        _print_claim(number, claim)
+    if answer.conflicts:
+        console.print("[yellow]in conflict: other documents say otherwise[/yellow]")
+    for number, claim in enumerate(answer.conflicts, len(answer.claims) + 1):
+        _print_claim(number, claim)
     if answer.removed:
         console.print(
             f"[dim]{len(answer.removed)} statements of the model did not hold and were removed; "
@@ -182,6 +179,17 @@ def _print(answer: Answer) -> None:
         console.print("[dim]quoted from the page; see whether it is what you asked[/dim]")
     elif answer.claims:
         console.print(f"[dim]{answer.verdict}; by {escape(answer.model)}[/dim]", soft_wrap=True)
+
+
+def _print_claim(number: int, claim: Claim) -> None:
+    from rich.markup import escape
+
+    shown = escape(" ".join(claim.text.split()))
+    console.print(f"  [{number}] {shown}".replace("[", r"\[", 1), soft_wrap=True, highlight=False)
+    for citation in claim.citations:
+        console.print(f"      [dim]{escape(_where(citation))}[/dim]", soft_wrap=True)
+    for problem in claim.problems:
+        console.print(f"      [red]{escape(problem)}[/red]", soft_wrap=True, highlight=False)
 
 
 def _where(citation: Citation) -> str:

@@ -12,6 +12,7 @@ from indexing.index import Index
 from retrieval.errors import ServiceError
 from retrieval.types import Hit, MetadataValue, SearchResult
 from serving.answering.accounts import terms_in
+from serving.answering.conflicts import others_say
 from serving.answering.reader import MOMENTS, NEAR, Reading
 from serving.answering.spans import asked_for, focus_of
 from serving.answering.subject import subject_fit
@@ -231,13 +232,15 @@ class Answerer:
         # Where a row is surely meant and its number cannot be told, no other number is given.
         sure = best.told and (sure or best.kind == "cell")
         chosen = [best] if sure else _different(readings, self.settings.passages)
-        claims = tuple(
-            check_claim(_claim(reading), {p.record.page_id: p.record for p in pages}, question)
-            for reading in chosen
-        )
+        records = {page.record.page_id: page.record for page in pages}
+        claims = tuple(check_claim(_claim(reading), records, question) for reading in chosen)
         status: Status = "answered" if sure else "evidence"
         text = best.text if sure else ""
-        return self._answer(question, status, found, claims, text, best.score, READER)
+        answer = self._answer(question, status, found, claims, text, best.score, READER)
+        others = others_say(best, readings) if sure and not best.arithmetic else []
+        against = [Claim(reading.text, (_citation(reading),)) for reading in others]
+        checked = tuple(check_claim(claim, records, question) for claim in against)
+        return replace(answer, conflicts=checked)
 
     def _enough(self, best: Reading) -> float:
         """The score from which on a reading is the answer."""
@@ -330,7 +333,7 @@ def _passed(pages: Sequence[EvidencePage], verdict: SafetyVerdict) -> list[Evide
 
 def _everything(answer: Answer) -> str:
     """All words of an answer that its asker would read."""
-    claims = (*answer.claims, *answer.removed)
+    claims = (*answer.claims, *answer.removed, *answer.conflicts)
     parts = [answer.text, *(claim.text for claim in claims)]
     parts += [citation.quote for claim in claims for citation in claim.citations]
     parts += [claim.arithmetic for claim in claims]
@@ -339,7 +342,8 @@ def _everything(answer: Answer) -> str:
 
 def _with_cited_hits(answer: Answer, pages: Sequence[EvidencePage]) -> Answer:
     """``answer`` whose hits hold every page that it cites, those of the second look too."""
-    cited = {citation.page_id for claim in answer.claims for citation in claim.citations}
+    claims = (*answer.claims, *answer.conflicts)
+    cited = {citation.page_id for claim in claims for citation in claim.citations}
     missing = cited - {hit.page_id for hit in answer.hits}
     more = tuple(page.hit for page in pages if page.record.page_id in missing)
     return replace(answer, hits=(*answer.hits, *more)) if more else answer

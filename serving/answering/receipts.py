@@ -46,6 +46,7 @@ def receipt_of(answer: Answer, index: Index) -> dict[str, Any]:
         "encoder_fingerprint": index.encoder.fingerprint,
         "index_generation": answer.index_generation,
         "claims": [asdict(claim) for claim in answer.claims],
+        "conflicts": [asdict(claim) for claim in answer.conflicts],
         "pages": pages,
         "hits": [
             {"page_id": h.page_id, "doc_id": h.doc_id, "page": h.page, "score": h.score}

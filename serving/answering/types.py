@@ -44,8 +44,8 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer with its evidence. ``confidence`` is in [0, 1]; ``model`` says who phrased it,
-    ``usage`` what it took, ``removed`` the claims that did not hold, ``settings`` those that it was
-    made with."""
+    ``usage`` what it took, ``removed`` the claims that did not hold, ``conflicts`` what other
+    documents say in place of its text, ``settings`` those that it was made with."""
 
     question: str
     status: Status
@@ -57,6 +57,7 @@ class Answer:
     index_generation: int
     hits: tuple[Hit, ...] = ()
     removed: tuple[Claim, ...] = ()
+    conflicts: tuple[Claim, ...] = ()
     usage: Mapping[str, int] = field(default_factory=dict)
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     safety: Mapping[str, Any] = field(default_factory=dict)

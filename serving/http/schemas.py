@@ -368,6 +368,9 @@ class AnswerOut(_Out):
     model: str
     claims: list[ClaimOut]
     removed: list[ClaimOut] = Field(description="What the model said and the pages do not.")
+    conflicts: list[ClaimOut] = Field(
+        description="What other documents say in place of the answer's text."
+    )
     hits: list[HitOut]
     index_generation: int
     usage: dict[str, int]
@@ -388,6 +391,7 @@ class AnswerOut(_Out):
             model=answer.model,
             claims=[_claim(claim, numbers) for claim in answer.claims],
             removed=[_claim(claim, numbers) for claim in answer.removed],
+            conflicts=[_claim(claim, numbers) for claim in answer.conflicts],
             hits=[HitOut.of(hit, collection) for hit in answer.hits],
             index_generation=answer.index_generation,
             usage=dict(answer.usage),

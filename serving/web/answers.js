@@ -40,6 +40,11 @@ export function show(answer, open) {
       parts.push(h("ul", { class: "claims" }, ...answer.claims.map((claim) =>
         h("li", {}, claim.text, ...(single ? [] : cites(claim)), ...claim.problems.map((problem) => h("span", { class: "problem" }, problem))))));
     }
+    if (answer.conflicts.length) {
+      parts.push(h("p", { class: "verdict" }, h("span", { class: "partly" }, "In conflict: other documents say otherwise.")));
+      parts.push(h("ul", { class: "claims" }, ...answer.conflicts.map((claim) =>
+        h("li", {}, claim.text, ...cites(claim), ...claim.citations.map((citation) => h("span", { class: "quiet" }, ` ${citation.name}`))))));
+    }
     parts.push(h("p", { class: "verdict" },
       answer.model === "reader"
         ? h("span", {}, answer.claims.some((claim) => claim.arithmetic)
