@@ -15,6 +15,7 @@ from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from retrieval.errors import FolioscopeError
 from retrieval.lock import WriterLock
 from serving.answering.pipeline import Model
 from serving.http import problems
@@ -132,9 +133,13 @@ def create_app(
         app.state.server = state
         watcher: asyncio.Task[None] | None = None
         try:
-            for collection in state.collections:
-                await asyncio.to_thread(collection.start)
-            state = replace(state, gate=await asyncio.to_thread(_gate, state))
+            try:
+                for collection in state.collections:
+                    await asyncio.to_thread(collection.start)
+                state = replace(state, gate=await asyncio.to_thread(_gate, state))
+            except FolioscopeError as error:
+                app.state.failure = error  # for whoever runs it to say in its own words
+                raise
             app.state.server = state
             watcher = asyncio.create_task(_watch(state))
             yield

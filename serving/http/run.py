@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 import uvicorn
 
+from retrieval.errors import FolioscopeError
 from serving.http.app import create_app
 from serving.http.settings import ServerSettings
 from serving.http.tracing import open_tracing
@@ -59,7 +59,10 @@ class _Server(uvicorn.Server):
 
 
 def run(settings: ServerSettings, *, json_logs: bool) -> None:
-    """Serve until the process is asked to stop; answers under way are finished first."""
+    """Serve until the process is asked to stop; answers under way are finished first.
+
+    Raises what kept it from starting, if that is an error of ours.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         _JsonLines() if json_logs else _Lines("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -69,8 +72,15 @@ def run(settings: ServerSettings, *, json_logs: bool) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("folioscope").setLevel(logging.INFO)
     stopping = threading.Event()
+    app = create_app(settings, tracing=open_tracing(), stopping=stopping)
+
+    def failure() -> FolioscopeError | None:
+        return getattr(app.state, "failure", None)
+
+    # An error of ours is a sentence; uvicorn would print the way to it.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: failure() is None)
     config = uvicorn.Config(
-        create_app(settings, tracing=open_tracing(), stopping=stopping),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -79,7 +89,18 @@ def run(settings: ServerSettings, *, json_logs: bool) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = _Server(config, stopping)
-    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C has ended it in order already
+    try:
         server.run()
+    except KeyboardInterrupt:  # Ctrl-C has ended it in order already
+        return
+    except SystemExit:  # how uvicorn says that it did not start, by version
+        _raise(failure())
+        raise
+    _raise(failure())
     if not server.started:
         sys.exit(_NOT_STARTED)
+
+
+def _raise(error: FolioscopeError | None) -> None:
+    if error is not None:
+        raise error

@@ -60,6 +60,9 @@ export function show(answer, open) {
     // The reader without a model misses much; who reads on should know.
     const perhaps = answer.status === "not-in-documents" && answer.model === "reader";
     parts.push(h("p", { class: "claim" }, perhaps ? "No short answer was found; the pages below may hold it all the same." : answer.text));
+    if (answer.status === "blocked") {
+      parts.push(h("p", { class: "verdict" }, "A safety check stopped it. If that is a mistake, ask in other words."));
+    }
     if (answer.status === "review" && !$("review-link").hidden) {
       parts.push(h("p", { class: "verdict" }, h("a", { href: "#review" }, "See what waits for review")));
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,18 @@ def test_one_server_does_the_jobs_and_any_number_read(tmp_path: Path) -> None:
     again = make_state(writing)
     held = again.jobs.get(job.id)
     assert held is not None and held.state == "queued"
+
+
+@pytest.mark.slow
+def test_an_index_that_cannot_be_opened_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / MANIFEST_NAME).write_text("garbage")
+    command = [sys.executable, "-m", "folioscope", "serve", "-i", "index", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == StorageError.exit_code
+    *_, said = done.stderr.splitlines()
+    assert said.startswith("error: ") and "folioscope index repair" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_a_server_keeps_is_its_own(tmp_path: Path) -> None:
