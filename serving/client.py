@@ -34,7 +34,7 @@ from serving.client_calls import (
     unreachable,
     with_refused,
 )
-from serving.client_events import ApiError, AskEvent, EventLines
+from serving.client_events import ApiError, AskEvent, EventLines, understood
 from serving.http.schemas import (
     AnswerOut,
     CollectionOut,
@@ -168,7 +168,7 @@ class Client(Calls):
     def jobs(self) -> list[JobOut]:
         """The newest jobs of the collection, those of this key where it is pinned."""
         response = self._response("GET", "/v1/jobs", params=self._query())
-        return JOBS.validate_json(response.content)
+        return understood(JOBS.validate_json, response.content)
 
     def documents(self, offset: int = 0, limit: int = 100) -> Documents:
         """A part of the list of documents."""
@@ -214,7 +214,7 @@ class Client(Calls):
     def cases(self, state: CaseState = "waiting") -> list[ReviewOut]:
         """Cases of the review queue, the oldest first."""
         response = self._response("GET", "/v1/review", params=self._query(state=state))
-        return CASES.validate_json(response.content)
+        return understood(CASES.validate_json, response.content)
 
     def approve(self, case_id: str, note: str = "") -> ReviewOut:
         """Let a case pass: asked again, it is answered."""
@@ -226,14 +226,16 @@ class Client(Calls):
 
     def collections(self) -> list[str]:
         """The names of the collections that this key may search."""
-        return NAMES.validate_json(self._response("GET", "/v1/collections").content)
+        response = self._response("GET", "/v1/collections")
+        return understood(NAMES.validate_json, response.content)
 
     def status(self) -> CollectionOut:
         """What the collection holds."""
         return self._send(CollectionOut, "GET", "/v1/status", params=self._query())
 
     def _send(self, model: type[Model], method: str, path: str, **how: Any) -> Model:
-        return model.model_validate_json(self._response(method, path, **how).content)
+        content = self._response(method, path, **how).content
+        return understood(model.model_validate_json, content)
 
     def _response(self, method: str, path: str, **how: Any) -> httpx.Response:
         try:

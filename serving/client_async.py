@@ -28,7 +28,7 @@ from serving.client_calls import (
     unreachable,
     with_refused,
 )
-from serving.client_events import AskEvent, EventLines
+from serving.client_events import AskEvent, EventLines, understood
 from serving.client_files import ReadInThread
 from serving.http.schemas import (
     AnswerOut,
@@ -147,7 +147,7 @@ class AsyncClient(Calls):
             if isinstance(request.stream, httpx.SyncByteStream):
                 request.stream = ReadInThread(request.stream)
             response = await self._answer(self._http.send(request))
-        upload = Upload.model_validate_json(response.content)
+        upload = understood(Upload.model_validate_json, response.content)
         return with_refused(await self.job(upload.job.id, wait=wait), upload)
 
     async def job(self, job_id: str, *, wait: float = 0) -> JobOut:
@@ -162,7 +162,7 @@ class AsyncClient(Calls):
     async def jobs(self) -> list[JobOut]:
         """The newest jobs of the collection, those of this key where it is pinned."""
         response = await self._response("GET", "/v1/jobs", params=self._query())
-        return JOBS.validate_json(response.content)
+        return understood(JOBS.validate_json, response.content)
 
     async def documents(self, offset: int = 0, limit: int = 100) -> Documents:
         """A part of the list of documents."""
@@ -209,7 +209,7 @@ class AsyncClient(Calls):
     async def cases(self, state: CaseState = "waiting") -> list[ReviewOut]:
         """Cases of the review queue, the oldest first."""
         response = await self._response("GET", "/v1/review", params=self._query(state=state))
-        return CASES.validate_json(response.content)
+        return understood(CASES.validate_json, response.content)
 
     async def approve(self, case_id: str, note: str = "") -> ReviewOut:
         """Let a case pass: asked again, it is answered."""
@@ -224,14 +224,15 @@ class AsyncClient(Calls):
     async def collections(self) -> list[str]:
         """The names of the collections that this key may search."""
         response = await self._response("GET", "/v1/collections")
-        return NAMES.validate_json(response.content)
+        return understood(NAMES.validate_json, response.content)
 
     async def status(self) -> CollectionOut:
         """What the collection holds."""
         return await self._send(CollectionOut, "GET", "/v1/status", params=self._query())
 
     async def _send(self, model: type[Model], method: str, path: str, **how: Any) -> Model:
-        return model.model_validate_json((await self._response(method, path, **how)).content)
+        response = await self._response(method, path, **how)
+        return understood(model.model_validate_json, response.content)
 
     async def _response(self, method: str, path: str, **how: Any) -> httpx.Response:
         return await self._answer(self._http.request(method, path, **how))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
 
 from retrieval.errors import ServiceError
 from serving.http.schemas import AnswerOut, SearchResponse
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,19 @@ class ApiError(ServiceError):
         self.status = status
         self.code = code
         self.retry_after = retry_after
+
+
+def understood(read: Callable[[str | bytes], Read], content: str | bytes) -> Read:
+    """What ``read`` makes of an answer. Raises ``ServiceError`` if it is not what was expected."""
+    try:
+        return read(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ServiceError(
+            f"the server's answer cannot be understood ({where}: {first['msg']}); "
+            "is the server of another version than this client?"
+        ) from error
 
 
 class EventLines:
@@ -60,11 +78,11 @@ class EventLines:
 
 def _made(kind: str, data: str) -> AskEvent | None:
     if kind == "hits":
-        return AskEvent("hits", hits=SearchResponse.model_validate_json(data))
+        return AskEvent("hits", hits=understood(SearchResponse.model_validate_json, data))
     if kind == "token":
         return AskEvent("token", text=str(json.loads(data)["text"]))
     if kind == "answer":
-        return AskEvent("answer", answer=AnswerOut.model_validate_json(data))
+        return AskEvent("answer", answer=understood(AnswerOut.model_validate_json, data))
     if kind == "problem":
         raise refusal(json.loads(data))
     return None  # of a newer server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import sys
 import threading
 from types import FrameType
@@ -16,6 +17,7 @@ from serving.http.app import create_app
 from serving.http.settings import ServerSettings
 from serving.http.tracing import open_tracing
 
+_log = logging.getLogger("folioscope.http")
 _EXTRA = ("request_id", "status", "milliseconds", "key")
 # Answers under way get this long when the server is asked to stop.
 _GRACE_SECONDS = 30
@@ -46,11 +48,20 @@ class _Lines(logging.Formatter):
 
 
 class _Server(uvicorn.Server):
-    """Tells ``stopping`` at once: what only waits must not hold up the end."""
+    """Says where it listens, since a free port is taken for 0. Tells ``stopping`` at once: what only
+    waits must not hold up the end."""
 
     def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
         super().__init__(config)
         self._told = stopping
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does."""
+        await super().startup(sockets)
+        for one in (bound for server in self.servers for bound in server.sockets):
+            host, port = one.getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            _log.info("listening on http://%s:%d", shown, port)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """As uvicorn does."""

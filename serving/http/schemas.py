@@ -369,7 +369,7 @@ class AnswerOut(_Out):
     claims: list[ClaimOut]
     removed: list[ClaimOut] = Field(description="What the model said and the pages do not.")
     conflicts: list[ClaimOut] = Field(
-        description="What other documents say in place of the answer's text."
+        default=[], description="What other documents say in place of the answer's text."
     )
     hits: list[HitOut]
     index_generation: int

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -68,25 +68,24 @@ def start(tmp_path: Path) -> Iterator[Callable[..., httpx.Client]]:
     processes: list[subprocess.Popen[bytes]] = []
 
     def run(index: Path, *more: str) -> httpx.Client:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         command = [sys.executable, "-m", "folioscope", "serve", "-i", str(index)]
-        log = (tmp_path / f"server-{len(processes)}.log").open("wb")
+        log = tmp_path / f"server-{len(processes)}.log"
         # Tests ask without pause.
         quick = {**os.environ, "FOLIOSCOPE_REQUESTS_PER_MINUTE": "1000000"}
-        process = subprocess.Popen([*command, "--port", str(port), *more], stderr=log, env=quick)
+        with log.open("wb") as said:
+            process = subprocess.Popen([*command, "--port", "0", *more], stderr=said, env=quick)
         processes.append(process)
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
-        client.process = process  # type: ignore[attr-defined]
         deadline = time.monotonic() + 110  # the test's own limit would not show the log
         while time.monotonic() < deadline and process.poll() is None:
-            try:
-                if client.get("/readyz").status_code == 200:
-                    return client
-            except httpx.TransportError:
+            found = re.search(r"listening on (http://\S+)", log.read_text())
+            if found is None:
                 time.sleep(0.05)
-        raise AssertionError(Path(log.name).read_text())
+                continue
+            client = httpx.Client(base_url=found[1], timeout=60)
+            client.process = process  # type: ignore[attr-defined]
+            assert client.get("/readyz").status_code == 200
+            return client
+        raise AssertionError(log.read_text())
 
     yield run
     for process in processes:

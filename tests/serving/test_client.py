@@ -15,6 +15,7 @@ from PIL import Image
 
 from retrieval.errors import InputError, ServiceError
 from serving.client import ApiError, AsyncClient, Client
+from serving.client_events import EventLines
 from serving.client_files import ReadInThread
 
 
@@ -116,6 +117,12 @@ def test_an_empty_field_does_not_end_what_is_sent() -> None:
         return b"".join([piece async for piece in body])
 
     assert len(asyncio.run(sent())) == int(request.headers["content-length"])
+
+
+def test_an_answer_of_another_version_is_said() -> None:
+    lines = EventLines()
+    with pytest.raises(ServiceError, match=r"question: .*another version"):
+        [lines.event(line) for line in ("event: answer", "data: {}", "")]
 
 
 def test_a_server_that_is_not_there_is_said() -> None:
