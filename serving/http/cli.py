@@ -84,8 +84,9 @@ def serve(
         vlm_model=model,
     )
     check_startable(settings)
+    where = f"http://{settings.host}:{settings.port}" if settings.port else "a free port"
     notes.print(
-        f"Serving {', '.join(settings.indexes)} on http://{settings.host}:{settings.port} "
+        f"Serving {', '.join(settings.indexes)} on {where} "
         f"(API: /docs); records in {settings.state}",
         highlight=False,
         soft_wrap=True,

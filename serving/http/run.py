@@ -48,8 +48,8 @@ class _Lines(logging.Formatter):
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens, since a free port is taken for 0. Tells ``stopping`` at once: what only
-    waits must not hold up the end."""
+    """Says where it listens, which for port 0 nobody knows before. Tells ``stopping`` at once: what
+    only waits must not hold up the end."""
 
     def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
         super().__init__(config)
