@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +12,9 @@ from numpy.typing import NDArray
 
 from indexing.faults import Faults
 from indexing.layer_proof import Verdict, of_no_language, prove
-from indexing.ocr import Choice, Raster
+from indexing.ocr import Choice, OcrPage, Raster, read_words
 from indexing.renderers import OpenDocument
-from indexing.renderers.base import Image
+from indexing.renderers.base import Image, pixel_part
 from indexing.settings import IntakeSettings, OcrChoice
 from indexing.visibility import (
     PREVIEW_DPI,
@@ -22,6 +24,7 @@ from indexing.visibility import (
     look,
     print_without_words,
     spoken,
+    with_print,
 )
 from retrieval.tiling import TileSettings
 from retrieval.types import Box, PageWords
@@ -31,8 +34,14 @@ _MOST_PIXELS = 10_000_000
 # Lines are read at this resolution to be compared; where that says nothing, fewer letters than this
 # are not worth a word.
 _PROOF_DPI, _UNPROVED = 200, 24
+# A picture with a word on it: its shorter side in points, its share of the page, tones it spans.
+_LEAST_SIDE, _WHOLE_PAGE, _TONES = 6, 0.9, 60
 # What OCR finds where the layer has nothing counts from this confidence and number of words on.
 _SURE, _FEWEST = 0.6, 3
+# So does less, a price or a stamp, of which an engine is surer.
+_VERY_SURE = 0.85
+# Pictures that come again on page after page, as logos do, are read once.
+_REMEMBERED = 64
 # Most words have two letters or more; a layer of which fewer do is no language.
 _WORDLIKE = 0.3
 
@@ -75,13 +84,37 @@ def check_layer(
         words, changed = _proved(document, number, words, engine, faults)
         if changed:
             sight = look(words, preview, document.size(number))
-    if not sight.print_like:
+    pictures: list[Box] = attempts.attempt(lambda: document.pictures(number), [], "")
+    pictures = [box for box in pictures if _may_say(box, document.size(number), preview)]
+    if not sight.print_like and not pictures:
         return CheckedLayer(words)
     image: Image | None = attempts.attempt(
         lambda: document.render(number, PRINT_DPI, _MOST_PIXELS), None, ""
     )
-    missing = () if image is None else tuple(print_without_words(words, image))
-    return CheckedLayer(words, missing)
+    if image is None:
+        return CheckedLayer(words)
+    pictures = with_print(words, image, pictures)
+    lines = print_without_words(words, image) if sight.print_like else []
+    # What is in a picture is read with the rest of it.
+    rest = [line for line in lines if not any(_mostly_in(line, box) for box in pictures)]
+    return CheckedLayer(words, (*rest, *pictures))
+
+
+def _may_say(box: Box, points: tuple[float, float], preview: Image) -> bool:
+    """Whether a picture is large enough for a word, smaller than a page, and not of one tone."""
+    width, height = (box[2] - box[0]) * points[0], (box[3] - box[1]) * points[1]
+    if min(width, height) < _LEAST_SIDE or (box[2] - box[0]) * (box[3] - box[1]) > _WHOLE_PAGE:
+        return False
+    x0, y0, x1, y1 = pixel_part(box, preview.shape[1], preview.shape[0])
+    part = preview[y0:y1, x0:x1]
+    return int(part.max()) - int(part.min()) >= _TONES
+
+
+def _mostly_in(line: Box, picture: Box) -> bool:
+    width = min(line[2], picture[2]) - max(line[0], picture[0])
+    height = min(line[3], picture[3]) - max(line[1], picture[1])
+    area = (line[2] - line[0]) * (line[3] - line[1])
+    return width > 0 and height > 0 and width * height > area / 2
 
 
 def _proved(
@@ -153,8 +186,6 @@ def with_missing(
     Parts and what they are read in count as tiles of the page; if it would take more than
     ``max_tiles``, it is flagged ``detail-cut``.
     """
-    from indexing.ocr import read_words
-
     engine = settings.ocr
     if engine == "off":
         return checked.words
@@ -174,7 +205,7 @@ def with_missing(
             continue
         tiles = TileSettings(most=max(1, left - 1))
         found = faults.attempt(
-            lambda raster=raster, tiles=tiles: read_words(raster, engine, tiles, on_part),  # type: ignore[misc]
+            lambda raster=raster, tiles=tiles: _read(raster, engine, tiles, on_part),  # type: ignore[misc]
             None,
             "ocr-failed",
         )
@@ -184,10 +215,11 @@ def with_missing(
             continue
         left = max(0, left - found.tiles)
         cut |= found.left_out > 0
-        if found.confidence < _SURE or spoken(found.words) < _FEWEST:
+        fewest = 1 if found.confidence >= _VERY_SURE else _FEWEST
+        if found.confidence < _SURE or spoken(found.words) < fewest:
             continue
         new = keep(found.words, ~_known(found.words, words, box))
-        if spoken(new) < _FEWEST:
+        if spoken(new) < fewest:
             continue
         words = _joined(words, new, box)
     if cut:
@@ -200,6 +232,26 @@ def with_missing(
         return read
     faults.flags.append("text-missing-in-layer")
     return words
+
+
+# By the pixels of a part and how it is read; a reader is one process, which reads one document
+# after the other.
+_READ: OrderedDict[tuple[bytes, Choice, int], OcrPage] = OrderedDict()
+
+
+def _read(
+    raster: Image | Raster, engine: Choice, tiles: TileSettings, on_part: Callable[[], None]
+) -> OcrPage:
+    """``read_words``, once for the same pixels."""
+    if not isinstance(raster, np.ndarray):
+        return read_words(raster, engine, tiles, on_part)
+    pixels = hashlib.sha256(repr(raster.shape).encode() + raster.tobytes()).digest()
+    key = (pixels, engine, tiles.most)
+    if key not in _READ:
+        _READ[key] = read_words(raster, engine, tiles, on_part)
+        if len(_READ) > _REMEMBERED:
+            _READ.popitem(last=False)
+    return _READ[key]
 
 
 def _part(

@@ -43,6 +43,8 @@ _PREVIEW_BLOCK, _PREVIEW_EDGE, _PREVIEW_EDGES = 6, 12, (4, 2)
 _FLAT, _FLAT_SHARE = 24, 0.55
 # Rows of this many blocks side by side are lines; this many of them are text worth reading.
 _LINE_BLOCKS, _LINES = 5, 2
+# In a picture so many blocks are worth a look.
+_SHORT_PRINT = 2
 # Print that OCR passes over is blurred and pale: strokes of so many tones are enough, in so many
 # blocks in all, where they are more than the words read cover. Of receipts shrunk until they cannot
 # be read this finds those of which OCR says nothing; it is true of no legible one, slide or film.
@@ -205,6 +207,25 @@ def print_without_words(words: PageWords, image: Image) -> list[Box]:
             for part, count in _grouped(lines)
             if count >= _LINES
         )
+    ]
+
+
+def with_print(words: PageWords, image: Image, pictures: list[Box]) -> list[Box]:
+    """Those of ``pictures`` on which something like print stands where no word is, be it a price
+    or a stamp: what a page of text shows in a picture is short. ``image`` as for
+    ``print_without_words``."""
+    blocks = print_blocks(image) & _flat(image)
+    height, width = image.shape[:2]
+    _leave_out(blocks, words, width / BLOCK, height / BLOCK)
+    rows, columns = height / BLOCK, width / BLOCK
+    return [
+        (x0, y0, x1, y1)
+        for x0, y0, x1, y1 in pictures
+        if blocks[
+            max(0, int(y0 * rows)) : int(np.ceil(y1 * rows)),
+            max(0, int(x0 * columns)) : int(np.ceil(x1 * columns)),
+        ].sum()
+        >= _SHORT_PRINT
     ]
 
 

@@ -32,6 +32,11 @@ class LibraryError(InputError):
     """The library could not open the document: another one might."""
 
 
+# Pictures on a page from which on they are symbols of a map, and how near each other, in fractions
+# of the page, the strips of one picture lie.
+_MOST_PICTURES, _NEAR = 300, 0.002
+
+
 class OpenDocument(Protocol):
     """A document that is open for reading, page by page; pages count from 0.
 
@@ -115,6 +120,11 @@ class OpenDocument(Protocol):
         tells: it is not painted, or a picture is painted over it. In page fractions."""
         ...
 
+    def pictures(self, number: int) -> list[Box]:
+        """Where pictures stand, in page fractions; those that touch, as the strips that many
+        programs cut a picture into, are one."""
+        ...
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Self: ...
@@ -185,6 +195,32 @@ def pixel_part(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
         min(width, max(x0 + 1, round(box[2] * width))),
         min(height, max(y0 + 1, round(box[3] * height))),
     )
+
+
+def united(boxes: list[Box]) -> list[Box]:
+    """``boxes``, those that touch put together; none where there are more than a page of text has
+    pictures."""
+    if len(boxes) > _MOST_PICTURES:
+        return []
+    groups: list[Box] = []
+    for box in boxes:
+        one, apart = box, []
+        for other in groups:
+            if _touch(one, other):
+                one = (
+                    min(one[0], other[0]),
+                    min(one[1], other[1]),
+                    max(one[2], other[2]),
+                    max(one[3], other[3]),
+                )
+            else:
+                apart.append(other)
+        groups = [*apart, one]
+    return groups
+
+
+def _touch(a: Box, b: Box) -> bool:
+    return max(a[0], b[0]) <= min(a[2], b[2]) + _NEAR and max(a[1], b[1]) <= min(a[3], b[3]) + _NEAR
 
 
 def outline_paths(entries: list[tuple[int, str, int]], pages: int) -> list[str]:

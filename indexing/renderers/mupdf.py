@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import pymupdf
+from numpy.typing import NDArray
 
 from indexing.reading_order import order_words
 from indexing.renderers.base import (
@@ -21,6 +22,7 @@ from indexing.renderers.base import (
     opening,
     outline_paths,
     pixels_at,
+    united,
 )
 from retrieval.types import Box, FloatArray, PageWords
 
@@ -55,7 +57,7 @@ def _opened(path: Path) -> Any:
     return pymupdf.open(path, filetype="pdf")
 
 
-def _displayed(page: Any, boxes: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _displayed(page: Any, boxes: NDArray[np.floating[Any]]) -> tuple[FloatArray, FloatArray]:
     """Low and high corners ``[n, 2]``, in fractions of the displayed page, of ``boxes`` ``[n, 4]``
     in points, which MuPDF gives as if the page were not rotated."""
     turn, rect = page.rotation_matrix, page.rect
@@ -88,6 +90,7 @@ class MuPdfDocument:
         self._current: tuple[int, Any] | None = None
         self._said = ""
         self._beside = 0
+        self._log: list[tuple[str, tuple[float, ...]]] | None = None
 
     @property
     def pages(self) -> int:
@@ -252,7 +255,7 @@ class MuPdfDocument:
 
     def doubtful(self, number: int) -> list[Box]:
         page = self._page(number)
-        log = page.get_bboxlog()
+        log = self._painted()
         boxes = np.array([box for _, box in log], np.float64).reshape(-1, 4)
         kinds = np.array([kind for kind, _ in log], dtype=str)
         found = kinds == "ignore-text"
@@ -263,7 +266,22 @@ class MuPdfDocument:
             covered = np.maximum(high - low, 0).prod(axis=1)
             area = (boxes[before, 2:] - boxes[before, :2]).prod(axis=1)
             found[before[covered > _COVERED * area]] = True
-        low, high = _displayed(page, boxes[found])
+        return self._places(page, boxes[found])
+
+    def pictures(self, number: int) -> list[Box]:
+        page = self._page(number)
+        found = [box for kind, box in self._painted() if kind in ("fill-image", "fill-imgmask")]
+        return united(self._places(page, np.array(found, np.float64).reshape(-1, 4)))
+
+    def _painted(self) -> list[tuple[str, tuple[float, ...]]]:
+        """What the current page paints, in order."""
+        if self._log is None:
+            self._log = self._current[1].get_bboxlog() if self._current else []
+        return self._log
+
+    @staticmethod
+    def _places(page: Any, boxes: NDArray[np.float64]) -> list[Box]:
+        low, high = _displayed(page, boxes)
         return [(x0, y0, x1, y1) for x0, y0, x1, y1 in np.concatenate((low, high), 1).tolist()]
 
     def close(self) -> None:
@@ -289,6 +307,7 @@ class MuPdfDocument:
             pymupdf.TOOLS.mupdf_warnings(reset=True)
             self._said = ""
             self._beside = 0
+            self._log = None
             if number % 64 == 63:
                 pymupdf.TOOLS.store_shrink(100)
             self._current = (number, self._document.load_page(number))

@@ -21,6 +21,7 @@ from indexing.renderers.base import (
     opening,
     outline_paths,
     pixels_at,
+    united,
 )
 from retrieval.errors import InputError
 from retrieval.types import Box, PageWords
@@ -217,6 +218,14 @@ class PdfiumDocument:
                 texts.append(box)
         places = self._fractions(page, np.array(found, np.float64).reshape(-1, 4))
         return [(x0, y0, x1, y1) for x0, y0, x1, y1 in places.tolist()]
+
+    def pictures(self, number: int) -> list[Box]:
+        page = self._page(number)
+        items = page.get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_IMAGE], max_depth=3)
+        found = np.array([item.get_bounds() for item in items], np.float64).reshape(-1, 4)
+        return united(
+            [(x0, y0, x1, y1) for x0, y0, x1, y1 in self._fractions(page, found).tolist()]
+        )
 
     def close(self) -> None:
         if self._current is not None:

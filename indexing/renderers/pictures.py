@@ -193,6 +193,9 @@ class PictureDocument:
     def doubtful(self, number: int) -> list[Box]:
         return []
 
+    def pictures(self, number: int) -> list[Box]:
+        return []
+
     def _as_seen(self, number: int) -> Any:
         """The frame as a person sees it, RGB; the last one is kept, as it is asked for in parts."""
         if self._seen is None or self._seen[0] != number:

@@ -216,6 +216,9 @@ class RecordingDocument:
     def doubtful(self, number: int) -> list[Box]:
         return []
 
+    def pictures(self, number: int) -> list[Box]:
+        return []
+
     def _frame(self, moment: float) -> Frame:
         """The frame at ``moment``; pages are asked for in order, so that decoding goes on from
         the last one where that is nearer than the next place to begin at."""

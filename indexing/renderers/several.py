@@ -191,6 +191,9 @@ class SeveralDocuments:
     def doubtful(self, number: int) -> list[Box]:
         return []
 
+    def pictures(self, number: int) -> list[Box]:
+        return []
+
     def close(self) -> None:
         self._document.close()
 

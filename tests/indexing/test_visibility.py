@@ -257,6 +257,32 @@ def test_text_in_a_picture_that_the_layer_lacks_is_read(
     assert (np.diff(found.words.lines) >= 0).all()
 
 
+@pytest.mark.parametrize("renderer", ["mupdf", "pdfium"])
+def test_a_price_in_a_picture_is_read(tmp_path: Path, renderer: Literal["mupdf", "pdfium"]) -> None:
+    """Cut into strips, as some programs do; a photograph beside it says nothing."""
+    price = Image.new("RGB", (260, 50), "white")
+    font = ImageFont.load_default(34)
+    ImageDraw.Draw(price).text((5, 4), "EUR 6,204.55", fill="black", font=font)
+    document = pymupdf.open()
+    for _ in range(2):
+        page = document.new_page(width=400, height=500)
+        page.insert_textbox((20, 20, 380, 240), BODY, fontsize=11)
+        page.insert_image((20, 400, 150, 450), stream=photograph(), keep_proportion=False)
+        for top in (0, 25):
+            strip = samples.saved(price.crop((0, top, 260, top + 25)), "PNG")
+            where = (200, 300 + top / 2.6, 300, 300 + (top + 25) / 2.6)
+            page.insert_image(where, stream=strip, keep_proportion=False)
+    path = tmp_path / "a.pdf"
+    document.save(path)
+    settings = IntakeSettings(workers=1, ocr="tesseract", renderer=renderer)
+    with IntakeWorkers(settings) as workers:
+        pages = list(workers.read_pages(path))
+    for page in pages:
+        assert page.flags == ("text-missing-in-layer",)
+        assert page.words.texts[len(BODY.split()) :] == ("EUR", "6,204.55")
+        assert (np.abs(page.words.boxes[-1, [0, 2]] * 400 - (228, 280)) < 8).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [{"max_tiles": 1}, {"max_pixels": 1_000_000}])
 def test_parts_that_were_not_read_are_told_of(tmp_path: Path, limit: dict[str, int]) -> None:
