@@ -99,7 +99,7 @@ class JobOut(_Out):
     collection: str
     kind: Literal["add", "remove", "reindex"]
     state: Literal["queued", "running", "done", "failed", "cancelled"]
-    files: list[str] = Field(description="Names of the files it adds.")
+    files: list[str] = Field(description="Names of the files it adds, reads anew or removes.")
     stage: Literal["wait", "inspect", "read", "commit"] | None = Field(
         default=None,
         description="What it does; pages are counted once its files were inspected. It waits "

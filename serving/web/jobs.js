@@ -92,7 +92,7 @@ function jobRow(job) {
   return { element, update };
 }
 
-const called = (job) => (job.kind === "remove" ? "Removing a document"
+const called = (job) => (job.kind === "remove" ? `Removing ${job.files[0] ?? "a document"}`
   : job.files.length === 1 ? job.files[0] : plural(job.files.length, "file"));
 
 /** Where a job stands, in words. */
@@ -110,6 +110,7 @@ function standing(job) {
 function summary(job) {
   const { documents_added: added = 0, pages_added: pages = 0, pages_removed: removed = 0, unchanged = 0 } = job.result ?? {};
   const parts = [];
+  if (job.kind === "reindex") return `read anew, ${plural(pages, "page")}`;
   if (added) parts.push(`${plural(added, "document")}, ${plural(pages, "page")} added`);
   if (unchanged) parts.push(`${unchanged} there already`);
   if (removed && !added) parts.push(`${plural(removed, "page")} removed`);

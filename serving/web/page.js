@@ -25,8 +25,9 @@ export function quartersToRead({ boxes, size: [w, height] }) {
 }
 
 /** The picture of a hit. Options: width (pixels asked for), heat, question, regions, active, and turn:
- * the quarters by which it will be turned, against which its numbers are. */
-export function pageFigure(hit, { width, heat = false, question = "", regions = hit.regions, active = -1, label = "", marks = innerWidth < 640 ? 1.9 : 1, turn = 0 }) {
+ * the quarters by which it will be turned, against which its numbers are. A `late` one is fetched once
+ * it is near the window: a server draws few pages at a time. */
+export function pageFigure(hit, { width, heat = false, question = "", regions = hit.regions, active = -1, label = "", marks = innerWidth < 640 ? 1.9 : 1, turn = 0, late = false }) {
   const [w, height] = hit.size[0] > 0 ? hit.size : [595, 842];
   const figure = h("div", { class: "page loading", role: "img", "aria-label": label || `Page ${hit.page + 1} of ${hit.name}` });
   figure.style.aspectRatio = `${w} / ${height}`;
@@ -40,7 +41,7 @@ export function pageFigure(hit, { width, heat = false, question = "", regions = 
       figure.append(h("p", {}, error.message));
     },
   );
-  load();
+  if (late) whenNear(figure, load); else load();
   if (heat && question) {
     const overlay = h("img", { class: "heat", alt: "" });
     picture(`/v1/pages/${hit.page_id}/heatmap`, { question }).then((url) => { overlay.src = url; }, () => overlay.remove());
@@ -48,6 +49,15 @@ export function pageFigure(hit, { width, heat = false, question = "", regions = 
   }
   figure.append(overlayOf(regions, w, height, active, marks, turn));
   return figure;
+}
+
+function whenNear(element, callback) {
+  const watcher = new IntersectionObserver((seen) => {
+    if (!seen.some((entry) => entry.isIntersecting)) return;
+    watcher.disconnect();
+    callback();
+  }, { rootMargin: "600px" });
+  watcher.observe(element);
 }
 
 /** `unit` keeps marks readable where the page is small: the picture is scaled, they should not be. */

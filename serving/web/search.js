@@ -27,10 +27,13 @@ export function start() {
   box.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); search(); }
   });
-  viewer.whenMoved((index) => {
-    [...$("hits").children].forEach((item, i) => item.classList.toggle("current", i === index));
-    $("hits").children[index]?.scrollIntoView({ block: "nearest" });
-  });
+  viewer.whenMoved(mark);
+}
+
+/** Mark the hit that the viewer shows. */
+function mark(index) {
+  [...$("hits").children].forEach((item, i) => item.classList.toggle("current", i === index));
+  $("hits").children[index]?.scrollIntoView({ block: "nearest" });
 }
 
 connection.whenBack(() => { if (cutOff && $("question").value.trim() === question) search(repeats + 1); });
@@ -106,8 +109,10 @@ function showHits(found) {
   $("status").textContent = hits.length
     ? `${plural(hits.length, "page")} in ${Math.round(found.timing_ms.total)} ms`
     : "Nothing found. Try other words, or a wider filter.";
+  const beside = hits.length > 0 && matchMedia("(min-width: 1000px)").matches;
+  if (beside) viewer.show(hits, 0, question); // first: its picture must not wait behind the small ones
   $("hits").replaceChildren(...hits.map(card));
-  if (hits.length && matchMedia("(min-width: 1000px)").matches) viewer.show(hits, 0, question);
+  if (beside) mark(0);
 }
 
 function showAnswer(answer) {
@@ -149,7 +154,7 @@ function card(hit, index) {
     h("span", { class: "tag" }, `${name}: ${value}`));
   return h("li", { class: "hit" },
     h("button", { type: "button", class: "thumb", onclick: open, "aria-label": `Open page ${hit.page + 1} of ${hit.name}` },
-      pageFigure(hit, { width: 320, label: "" })),
+      pageFigure(hit, { width: 320, label: "", late: true })),
     h("div", { class: "about" },
       h("h3", {}, h("button", { type: "button", class: "link", onclick: open }, called(hit))),
       h("p", { class: "where" }, `${called(hit) === hit.name ? "" : `${hit.name} · `}${pageName(hit)}`),

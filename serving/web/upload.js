@@ -16,7 +16,7 @@ export function dropZone() {
   const input = h("input", { type: "file", multiple: true, class: "visually-hidden", "aria-label": "Files", tabindex: "-1", onchange: () => send([...input.files]) });
   const metadata = h("input", { placeholder: "year=2024, team=finance", spellcheck: "false" });
   const bar = h("progress", { max: "1", value: "0", hidden: true, "aria-label": "Upload" });
-  const told = h("ul", { class: "refused", role: "status", "aria-label": "Files that were not taken" });
+  const told = h("div", { class: "refused", role: "status", "aria-label": "Files that were not taken" });
   const zone = h("div", { class: "drop" },
     h("p", { class: "drop-title" }, "Drop files here"),
     h("p", { class: "drop-note" }, "PDF, Office files, pictures, scans and recordings. They stay on this server."),
@@ -67,7 +67,7 @@ function tellRefusals(place) {
   const close = h("button", {
     type: "button", class: "link", onclick: () => { refusals = []; document.querySelectorAll(".refused").forEach(tellRefusals); },
   }, "Close");
-  place.replaceChildren(...items, ...(items.length ? [h("li", {}, close)] : []));
+  place.replaceChildren(...(items.length ? [h("ul", {}, ...items), close] : []));
 }
 
 /** Upload once more when the server was away meanwhile: it knows a file that it has by its content. */

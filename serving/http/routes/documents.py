@@ -104,7 +104,8 @@ async def delete_document(
     _room(server, target)
     row = target.document(who, doc_id)
     discard = [row.source] if target.uploads.holds(Path(row.source)) else []
-    work = {"add": [], "remove": [doc_id], "discard": discard}
+    named = Path(row.source).name
+    work = {"add": [], "remove": [doc_id], "discard": discard, "named": named}
     job = await asyncio.to_thread(server.jobs.put, target.name, "remove", who.key, work)
     _wake(target)
     await audit(server, request, who, target.name, str(doc_id))
@@ -197,6 +198,9 @@ async def cancel_job(job_id: str, request: Request, server: Server, who: Writer)
 
 def job_out(job: Job) -> JobOut:
     """A job as clients see it."""
+    files = [Path(item["path"]).name for item in job.work.get("add", ())]
+    if job.kind == "remove" and "named" in job.work:
+        files = [job.work["named"]]
     result = None if job.result is None else dict(job.result)
     if result is not None:
         result["skipped"] = [
@@ -208,7 +212,7 @@ def job_out(job: Job) -> JobOut:
         collection=job.collection,
         kind=job.kind,
         state=job.state,
-        files=[Path(item["path"]).name for item in job.work.get("add", ())],
+        files=files,
         stage=job.progress.get("stage"),
         documents_done=int(job.progress.get("documents_done", 0)),
         documents_total=int(job.progress.get("documents_total", 0)),

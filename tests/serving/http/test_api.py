@@ -148,7 +148,8 @@ def test_an_upload_is_searchable_and_its_removal_too(
     stored = [path for path in (settings.state / "uploads").rglob("*.jpg")]
     assert len(stored) == 1
 
-    assert wait(client.delete(f"/v1/documents/{hit['doc_id']}").json()["id"])["state"] == "done"
+    gone = wait(client.delete(f"/v1/documents/{hit['doc_id']}").json()["id"])
+    assert (gone["state"], gone["files"]) == ("done", ["Kassenbon Ä.jpg"])
     log = CliRunner().invoke(
         command, ["keys", "audit", "--state", str(settings.state), "--json"], catch_exceptions=False
     )
