@@ -33,16 +33,20 @@ function unreachable(detail = "The server cannot be reached.") {
   return new ApiError({ detail, code: "unreachable" }, 0);
 }
 
-async function checked(response) {
+/** A key that was refused is asked for anew, unless another one is used since. */
+function refused(used) { if (used === key) onUnauthorised(key !== ""); }
+
+async function checked(response, used) {
   if (response.ok) return response;
   if (response.status === AWAY) throw unreachable();
-  if (response.status === 401) onUnauthorised(key !== "");
+  if (response.status === 401) refused(used);
   let problem;
   try { problem = await response.json(); } catch { problem = { detail: `The server answered ${response.status}.` }; }
   throw new ApiError(problem, response.status);
 }
 
 async function send(path, options = {}) {
+  const used = key;
   let response;
   try {
     response = await fetch(path, { ...options, headers: { ...headers(), ...options.headers } });
@@ -50,7 +54,7 @@ async function send(path, options = {}) {
     if (error.name === "AbortError") throw error;
     throw unreachable();
   }
-  return checked(response);
+  return checked(response, used);
 }
 
 const withCollection = (path, parameters = {}) => {
@@ -106,6 +110,7 @@ export function upload(files, metadata, onProgress) {
   for (const file of files) form.append("files", file, file.name);
   form.append("metadata", JSON.stringify(metadata));
   if (collection) form.append("collection", collection);
+  const used = key;
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", "/v1/documents");
@@ -118,7 +123,7 @@ export function upload(files, metadata, onProgress) {
       if (request.status < 300) resolve(body);
       else if (request.status === AWAY) reject(unreachable("The upload was cut off."));
       else {
-        if (request.status === 401) onUnauthorised(key !== "");
+        if (request.status === 401) refused(used);
         reject(new ApiError(body.detail ? body : { detail: `The server answered ${request.status}.` }, request.status));
       }
     };

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from eval.serving_process import ServedIndex
 from serving.client import Client
@@ -114,6 +114,14 @@ def test_a_key_is_asked_for_and_a_wrong_one_is_told(
     database = Database(folder / "default.server" / RECORDS)
     token = Keys(database).create("reader", ["read"])[1]
     page = browser.new_page()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        """An answer to the wrong key that comes when the right one is used already."""
+        wrong = "folio_x_y" in route.request.headers.get("authorization", "")
+        held.append(route) if wrong else route.continue_()
+
+    page.route("**/v1/review?**", hold)
     try:
         page.goto(url)
         dialog = page.get_by_role("dialog", name="API key")
@@ -124,8 +132,12 @@ def test_a_key_is_asked_for_and_a_wrong_one_is_told(
             page.keyboard.press("Enter")
             if not known:
                 expect(told).to_be_visible()
-        expect(dialog).to_be_hidden()
         expect(page.locator("#welcome")).to_contain_text("1 document")
+        for route in held:
+            with page.expect_response("**/v1/review?**"):
+                route.fulfill(status=401)
+        assert held
+        expect(dialog).to_be_hidden()
     finally:
         page.close()
         with database.transaction() as connection:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -27,6 +29,17 @@ _LARGE: dict[str, Any] = {"headers": {"Content-Type": "application/json"}}
 _FORM: dict[str, Any] = {"headers": {"Content-Type": "multipart/form-data; boundary=x"}}
 
 
+@pytest.fixture(scope="module")
+def small(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of a server that takes uploads of 1 MB."""
+    folder = tmp_path_factory.mktemp("small")
+    shutil.copytree(built, folder / "index")
+    indexes = {"default": folder / "index"}
+    settings = ServerSettings(indexes=indexes, state=folder / "state", request_mb=1)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        yield client
+
+
 @pytest.mark.parametrize(
     ("url", "how", "status", "code"),
     [
@@ -42,20 +55,16 @@ _FORM: dict[str, Any] = {"headers": {"Content-Type": "multipart/form-data; bound
     ],
 )
 def test_a_refusal_is_a_problem_with_an_id_that_the_log_has(
-    settings: ServerSettings,
+    small: TestClient,
     caplog: pytest.LogCaptureFixture,
     url: str,
     how: dict[str, Any],
     status: int,
     code: str,
 ) -> None:
-    small = settings.model_copy(update={"request_mb": 1})
     sent = {name: value() if callable(value) else value for name, value in how.items()}
-    with (
-        TestClient(create_app(small), base_url="http://127.0.0.1") as client,
-        caplog.at_level(logging.INFO, "folioscope.access"),
-    ):
-        response = client.post(url, **sent)
+    with caplog.at_level(logging.INFO, "folioscope.access"):
+        response = small.post(url, **sent)
     problem = response.json()
     assert (response.status_code, problem["code"], problem["status"]) == (status, code, status)
     assert response.headers["content-type"] == "application/problem+json"
