@@ -405,7 +405,7 @@ def _write_document(
         return
     count.added += 1
     row = writer.documents[doc_id]
-    names = (*row.own_flags, *row.page_flags)
+    names = {*row.own_flags, *row.page_flags}
     degraded = tuple(sorted(name for name in names if verdict_of((name,)) == "degraded"))
     if degraded:
         count.flagged.append(FlaggedSource(document.source, degraded))

@@ -84,7 +84,9 @@ def check_layer(
         words, changed = _proved(document, number, words, engine, faults)
         if changed:
             sight = look(words, preview, document.size(number))
-    pictures: list[Box] = attempts.attempt(lambda: document.pictures(number), [], "")
+    pictures: list[Box] = []
+    if engine != "off":
+        pictures = attempts.attempt(lambda: document.pictures(number), [], "")
     pictures = [box for box in pictures if _may_say(box, document.size(number), preview)]
     if not sight.print_like and not pictures:
         return CheckedLayer(words)

@@ -30,8 +30,9 @@ from retrieval.errors import InputError
 
 _VERSION = 3
 _WATCH_SECONDS = 2.0
-# The limit of processor time that a program inherits is the reader's, for a page.
-_OWN_TIME = 'ulimit -S -t "$0"; exec "$@"'
+# The limit of processor time that a program inherits is the reader's, for a page. No file that it
+# writes may be larger than what a document may unpack to: a small one can ask for a full disk.
+_OWN_LIMITS = 'ulimit -S -t "$0"; ulimit -f "$1"; shift; exec "$@"'
 # Nor is a file of the machine its business, whatever a document points to.
 _CONFINED = (sys.executable, "-I", "-S", confined.__file__)
 # No list of relations is longer.
@@ -180,7 +181,8 @@ def _convert(
     profile = folder / "profile"
     _write_profile(profile)
     command = [
-        *("sh", "-c", _OWN_TIME, str(int(2 * settings.seconds_per_file) + 2)),
+        *("sh", "-c", _OWN_LIMITS, str(int(2 * settings.seconds_per_file) + 2)),
+        str(settings.max_unpacked_mb * 1_000_000 // 512),
         *_without_network(),
         *_CONFINED,
         *(str(folder), str(Path(str(program())).parent.parent), "--"),
