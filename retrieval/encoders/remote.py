@@ -5,7 +5,8 @@ are the page's picture. Three small pictures tell, once, when the encoder is loa
 twice as wide has more tokens by as many as the first one's picture has (or has as many, if the
 model squashes every page to a square), and the first vector that differs between two pictures of
 one size is where the picture begins. Pages are then sent at sizes that the server need not
-resize, so that every vector's place on the page is known.
+resize, neither above its budget nor below its least (Qwen3-VL enlarges what has fewer than 65,536
+pixels), and the number of vectors shows whether it did: so every vector's place is known.
 """
 
 from __future__ import annotations
@@ -43,18 +44,27 @@ OPTIONS = {
 }
 _REVISION = "http-1"
 _MAX_PIXELS = 1024 * 32 * 32
-# A multiple of the cells of all Qwen-VL models (28 and 32 pixels).
-_PROBE = 224
+# Multiples of the cells of all Qwen-VL models (28 and 32 pixels): one above the least that any of
+# them leaves as it is, and one for servers with a budget below the first, twice as wide.
+_PROBES = (448, 224)
+_CELLS = range(14, 65)
+_LEAST_BUDGET = 224 * 224
+# Of the largest difference that a picture makes; what half precision does to the tokens before it
+# from one batch to the next is far below.
+_NOISE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
     """The picture begins at token ``first``; ``cell`` is a token's side in pixels, or 0 where
-    ``side`` x ``side`` tokens stand for every picture."""
+    ``side`` x ``side`` tokens stand for every picture. ``around`` is how many tokens the prompt
+    has beside the picture's, and ``least`` a number of pixels that the server did not enlarge."""
 
     first: int
     cell: int
     side: int
+    around: int = 0
+    least: int = 0
 
 
 class RemoteEncoder:
@@ -116,7 +126,7 @@ class RemoteEncoder:
             id=f"http:{argument}",
             prompt=prompt,
             query=query,
-            max_pixels=wanted.integer("max_pixels", _PROBE**2) or _MAX_PIXELS,
+            max_pixels=wanted.integer("max_pixels", _LEAST_BUDGET) or _MAX_PIXELS,
             parallel=wanted.integer("parallel") or 4,
         )
 
@@ -148,22 +158,35 @@ class RemoteEncoder:
             picture = picture.resize(size, Image.Resampling.LANCZOS)
         vectors = self._checked(_ask(self._endpoint, self._model, self._prompt, picture))
         first, count = self._layout.first, rows * columns
-        if len(vectors) < first + count:
+        over = len(vectors) - (count + self._layout.around if self._layout.cell else first + count)
+        if over < 0:
             raise EncoderError(
                 f"{self._endpoint.url} gave {len(vectors)} vectors for a picture of {count} "
                 "patches: it makes pictures smaller; start it with a larger max_pixels "
                 "(--mm-processor-kwargs), or give this encoder a smaller one"
             )
+        if over and self._layout.cell:
+            raise EncoderError(
+                f"{self._endpoint.url} gave {over} vectors more than a picture of {rows} x "
+                f"{columns} patches has: it makes pictures larger, and where they lie is not "
+                "known; start it with a smaller min_pixels (--mm-processor-kwargs)"
+            )
         return PageEmbedding(vectors[first : first + count], grid_boxes(rows, columns))
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the tokens of a page, within ``max_pixels``."""
+        """Rows and columns of the tokens of a page, within ``max_pixels``; a picture too small for
+        the server is enlarged here, where its new size is known."""
         if not self._layout.cell:
             return self._layout.side, self._layout.side
         cell = self._layout.cell
         scale = min(1.0, (self._max_pixels / (height * width)) ** 0.5)
         rows = max(1, int(height * scale / cell))
         columns = max(1, int(width * scale / cell))
+        # Rounding up may double what a very narrow picture has.
+        least = min(self._layout.least, self._max_pixels // 2) // cell**2
+        if rows * columns < least:
+            rows = max(1, round((least * height / width) ** 0.5))
+            columns = -(-least // rows)
         return rows, columns
 
     def _encode_query(self, query: str) -> QueryEmbedding:
@@ -202,34 +225,48 @@ def _only_model(endpoint: Endpoint) -> str:
 
 def _probe(endpoint: Endpoint, model: str, prompt: str) -> tuple[_Layout, int]:
     """Where the picture's tokens are and how large each is; see this module's beginning."""
-    noise = np.random.default_rng(0).integers(0, 256, (_PROBE, _PROBE, 3), np.uint8)
+    for side in _PROBES:
+        try:
+            return _probed(endpoint, model, prompt, side)
+        except ValueError as error:
+            said = error
+    raise EncoderError(
+        f"{endpoint.url}: it is not known how the patches of '{model}' lie on the page "
+        f"({said}); use a model with one grid of patches (ColPali, ColQwen), or run it here "
+        "with --encoder colpali:MODEL"
+    ) from said
+
+
+def _probed(endpoint: Endpoint, model: str, prompt: str, pixels: int) -> tuple[_Layout, int]:
+    """The layout and dimension by pictures of ``pixels`` x ``pixels`` and twice the width.
+
+    Raises ``ValueError`` where they fit no layout.
+    """
+    noise = np.random.default_rng(0).integers(0, 256, (pixels, pixels, 3), np.uint8)
     plain = np.zeros_like(noise)
     square = _ask(endpoint, model, prompt, Image.fromarray(noise))
     other = _ask(endpoint, model, prompt, Image.fromarray(plain))
     wide = _ask(endpoint, model, prompt, Image.fromarray(np.hstack((noise, noise))))
     dim = square.shape[1]
-    differs = np.abs(square - other).max(axis=1) > 1e-3 if square.shape == other.shape else None
-    if differs is None or not differs.any():
+    apart = np.abs(square - other).max(axis=1) if square.shape == other.shape else np.zeros(1)
+    if apart.max() <= 1e-3:
         raise EncoderError(
             f"{endpoint.url}: '{model}' does not look at pictures; serve a model of the ColPali "
             "family, as in `vllm serve TomoroAI/tomoro-colqwen3-embed-4b`"
         )
-    first = int(np.flatnonzero(differs)[0])
+    first = int(np.flatnonzero(apart > _NOISE * apart.max())[0])
     more = len(wide) - len(square)
-    try:
-        if not more:
-            # As many for any picture: the largest square that the prompt has room for.
-            return _Layout(first, 0, int((len(square) - first) ** 0.5)), dim
-        side = square_side(more)
-        if _PROBE % side:
-            raise ValueError(f"{side} patches do not divide {_PROBE} pixels")
-    except ValueError as error:
-        raise EncoderError(
-            f"{endpoint.url}: it is not known how the patches of '{model}' lie on the page "
-            f"({error}); use a model with one grid of patches (ColPali, ColQwen), or run it here "
-            "with --encoder colpali:MODEL"
-        ) from error
-    return _Layout(first, _PROBE // side, 0), dim
+    if not more:
+        small = _ask(endpoint, model, prompt, Image.fromarray(noise[::2, ::2]))
+        if len(small) != len(square):
+            raise ValueError("the server resizes pictures")
+        # As many for any picture: the largest square that the prompt has room for.
+        return _Layout(first, 0, int((len(square) - first) ** 0.5)), dim
+    side = square_side(more)
+    cell, around = pixels // side, len(square) - more
+    if pixels % side or cell not in _CELLS or first > around:
+        raise ValueError(f"{more} patches more for twice the width of {pixels} pixels")
+    return _Layout(first, cell, 0, around, pixels**2), dim
 
 
 def _ask(endpoint: Endpoint, model: str, prompt: str, picture: Image.Image) -> FloatArray:

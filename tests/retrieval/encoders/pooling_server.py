@@ -1,7 +1,8 @@
 """A server that speaks vLLM's ``/pooling`` for a made-up model, over real sockets.
 
 Like Qwen-VL it gives one vector for every square of ``cell`` pixels, between tokens of the
-prompt before and after; a vector says the colour of its square. It can be told to fail.
+prompt before and after; a vector says the colour of its square. Pictures of fewer pixels than
+``least`` are enlarged first, those of more than ``most`` made smaller. It can be told to fail.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +32,8 @@ class PoolingServer(ThreadingHTTPServer):
     fixed = 0
     blind = False
     shrink = False
+    least = 0
+    most = 1 << 24
     models = ("tiny/colqwen",)
 
     def __init__(self) -> None:
@@ -45,7 +49,11 @@ class PoolingServer(ThreadingHTTPServer):
     def of_picture(self, address: str) -> Any:
         raw = base64.b64decode(address.split(",", 1)[1])
         picture = Image.open(io.BytesIO(raw)).convert("RGB")
-        columns, rows = picture.width // self.cell, picture.height // self.cell
+        area = picture.width * picture.height
+        scale = (min(max(area, self.least), self.most) / area) ** 0.5
+        whole = math.ceil if scale > 1 else math.floor
+        columns = max(1, whole(picture.width * scale / self.cell))
+        rows = max(1, whole(picture.height * scale / self.cell))
         if self.fixed:
             columns = rows = self.fixed
         if self.shrink:

@@ -126,6 +126,33 @@ def test_a_server_that_makes_pictures_smaller_is_found_out(server: PoolingServer
         encoder.encode_pages([page(blank(900, 600))])
 
 
+def test_a_server_that_enlarges_small_pictures(server: PoolingServer) -> None:
+    """Qwen3-VL's own settings: 32 pixels a token, none of fewer than 65,536."""
+    server.cell, server.least = 32, 65_536
+    encoder = load_encoder(f"http:{server.url}")
+    image = blank(90, 40)
+    image[60:75, 5:15] = (255, 0, 0)
+    plain, marked = encoder.encode_pages([page(blank(90, 40)), page(image)])
+    box = marked.boxes[np.linalg.norm(marked.vectors - plain.vectors, axis=1).argmax()]
+    assert 5 / 40 <= (box[0] + box[2]) / 2 <= 15 / 40
+    assert 60 / 90 <= (box[1] + box[3]) / 2 <= 75 / 90
+    (strip,) = encoder.encode_pages([page(blank(3, 900))])
+    assert len(strip.vectors) * 32 * 32 >= server.least
+    server.least = 2_000_000
+    with pytest.raises(EncoderError, match="it makes pictures larger"):
+        encoder.encode_pages([page(blank(900, 600))])
+
+
+def test_a_server_of_small_pictures_is_asked_with_smaller_ones(server: PoolingServer) -> None:
+    server.most = 128 * 28 * 28
+    encoder = load_encoder(f"http:{server.url}?max_pixels={server.most}")
+    (found,) = encoder.encode_pages([page(blank(1400, 1000))])
+    assert 90 <= len(found.vectors) <= 128
+    server.least = server.most = 400_000
+    with pytest.raises(EncoderError, match="not known how the patches"):
+        load_encoder(f"http:{server.url}")
+
+
 def test_another_model_behind_the_address_is_found_out(server: PoolingServer) -> None:
     encoder = load_encoder(f"http:{server.url}")
     server.dim = 8
