@@ -222,7 +222,8 @@ class PdfiumDocument:
     def pictures(self, number: int) -> list[Box]:
         page = self._page(number)
         items = page.get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_IMAGE], max_depth=3)
-        found = np.array([item.get_bounds() for item in items], np.float64).reshape(-1, 4)
+        boxes = [item.get_bounds() for item in items] + _stamped_on(page)
+        found = np.array(boxes, np.float64).reshape(-1, 4)
         return united(
             [(x0, y0, x1, y1) for x0, y0, x1, y1 in self._fractions(page, found).tolist()]
         )
@@ -288,6 +289,22 @@ def _written_on(form: Any, page: Any) -> Iterator[tuple[list[str], list[tuple[fl
         # Where in its area each word stands only the painter knows.
         box = (area.left, area.bottom, area.right, area.top)
         yield text.split(), [box] * len(text.split())
+
+
+def _stamped_on(page: Any) -> list[tuple[float, ...]]:
+    """Where stamps, and fields of whose words pdfium knows nothing (signatures, buttons), are
+    painted: like pictures, they are read only by OCR."""
+    raw = pypdfium2.raw
+    found: list[tuple[float, ...]] = []
+    for i in range(raw.FPDFPage_GetAnnotCount(page)):
+        note = raw.FPDFPage_GetAnnot(page, i)
+        area = raw.FS_RECTF()
+        kind, seen = raw.FPDFAnnot_GetSubtype(note), raw.FPDFAnnot_GetRect(note, area)
+        seen = seen and not raw.FPDFAnnot_GetFlags(note) & _UNSEEN
+        raw.FPDFPage_CloseAnnot(note)
+        if seen and kind in (raw.FPDF_ANNOT_STAMP, raw.FPDF_ANNOT_WIDGET):
+            found.append((area.left, area.bottom, area.right, area.top))
+    return found
 
 
 def _said(ask: Callable[..., int], *of: Any) -> str:

@@ -258,6 +258,21 @@ def test_text_in_a_picture_that_the_layer_lacks_is_read(
 
 
 @pytest.mark.parametrize("renderer", ["mupdf", "pdfium"])
+def test_a_stamp_is_read(tmp_path: Path, renderer: Literal["mupdf", "pdfium"]) -> None:
+    """MuPDF gives its words; of pdfium they are known only by what is painted."""
+    document = pymupdf.open()
+    page = document.new_page(width=400, height=500)
+    page.insert_textbox((20, 20, 380, 240), BODY, fontsize=11)
+    page.add_stamp_annot((200, 400, 380, 460), stamp=0)
+    path = tmp_path / "a.pdf"
+    document.save(path)
+    settings = IntakeSettings(workers=1, ocr="tesseract", renderer=renderer)
+    with IntakeWorkers(settings) as workers:
+        (found,) = workers.read_pages(path)
+    assert found.words.texts[len(BODY.split()) :] == ("APPROVED",)
+
+
+@pytest.mark.parametrize("renderer", ["mupdf", "pdfium"])
 def test_a_price_in_a_picture_is_read(tmp_path: Path, renderer: Literal["mupdf", "pdfium"]) -> None:
     """Cut into strips, as some programs do; a photograph beside it says nothing."""
     price = Image.new("RGB", (260, 50), "white")
