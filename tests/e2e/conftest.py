@@ -17,7 +17,7 @@ from retrieval.errors import InputError
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Headless Chromium; skips where there is none."""
-    expect.set_options(timeout=90_000)  # of a busy machine; a quiet one needs none of it
+    expect.set_options(timeout=180_000)  # of a busy machine; a quiet one needs none of it
     with ExitStack() as stack:
         try:
             found = stack.enter_context(open_browser())
