@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from serving.answering.reader import Reading
+from serving.answering.reading import Reading
 from serving.answering.spans import number_value
 
 _MOST = 3

@@ -20,6 +20,7 @@ _STEP = re.compile(
 # A gap of so many word heights separates cells rather than words.
 _CELL_GAP = 1.2
 _LONGEST_SENTENCE = 60
+_LARGER = 1.15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,16 +97,29 @@ def _sentences(words: PageWords) -> list[Indices]:
     """Runs of words that end at a full stop, or where the line breaks off into another block."""
     found: list[Indices] = []
     begin = 0
+    tall = _line_heights(words)
     for i in range(len(words)):
         last = i + 1 == len(words)
         text = words.texts[i]
         ends = bool(_ENDS.search(text)) and not _ABBREVIATION.match(text)
         if ends and i - begin < 2 and is_step(" ".join(words.texts[begin : i + 1])):
             ends = False  # it numbers the sentence that follows
-        if last or ends or breaks(words, i) or i - begin + 1 >= _LONGEST_SENTENCE:
+        # A heading has no full stop; it is set larger than what follows it.
+        larger = not last and tall[i] > _LARGER * tall[i + 1]
+        if last or ends or larger or breaks(words, i) or i - begin + 1 >= _LONGEST_SENTENCE:
             found.append(np.arange(begin, i + 1, dtype=np.intp))
             begin = i + 1
     return found
+
+
+def _line_heights(words: PageWords) -> FloatArray:
+    """The height of the line that each word is on, ``[n] float32``: of its words the median."""
+    heights = words.boxes[:, 3] - words.boxes[:, 1]
+    tall = np.zeros(len(words), np.float32)
+    begins = np.flatnonzero(np.diff(words.lines, prepend=words.lines[:1] - 1))
+    for begin, end in zip(begins, [*begins[1:], len(words)], strict=True):
+        tall[begin:end] = np.median(heights[begin:end])
+    return tall
 
 
 def breaks(words: PageWords, i: int) -> bool:

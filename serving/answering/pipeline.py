@@ -13,7 +13,8 @@ from retrieval.errors import ServiceError
 from retrieval.types import Hit, MetadataValue, SearchResult
 from serving.answering.accounts import terms_in
 from serving.answering.conflicts import others_say
-from serving.answering.reader import MOMENTS, NEAR, Reading
+from serving.answering.reader import MOMENTS, NEAR
+from serving.answering.reading import Reading
 from serving.answering.spans import asked_for, focus_of
 from serving.answering.subject import subject_fit
 from serving.answering.turned_pages import read_turned

@@ -11,17 +11,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
 
-from retrieval.types import Box, FloatArray
+from retrieval.types import FloatArray
 from serving.answering.accounts import terms_in
 from serving.answering.calculation import in_billions, work_out
 from serving.answering.cell_reader import SURE_CELL, FoundCell, find_cells
 from serving.answering.columns import Run, column_meant, runs_of
 from serving.answering.layout import Indices, Layout, cells, lay_out, union
+from serving.answering.passages import best_of, nearest
+from serving.answering.reading import Reading
 from serving.answering.spans import YEAR, Kind, Span, asked_for, focus_of, number_value, spans_of
 from serving.answering.stated import Stated, find_stated, missing_words
 from serving.answering.subject import missing_names, subject_fit
@@ -61,29 +63,8 @@ _OTHERWISE = frozenset(
     )
 )
 MOMENTS: tuple[Kind, ...] = ("date", "time", "when", "year")
-_WORD_PRICE = 0.004
-_PHRASES = 3
 _MONEY = re.compile(r"[.,]\d|[^\d\s.,()-]")
 _CONTENT = re.compile(r"[^\W\d_]{2,}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reading:
-    """A possible answer: ``text`` as the page says it, inside ``box``; ``quote`` is the row or
-    sentence that it stands in, inside ``around``. ``score`` is in [0, 1]. A figure that was worked
-    out has its ``arithmetic`` and the other cells that it ``rests_on``. ``told`` False: it is the
-    row that speaks of what was asked, and which of its numbers is meant cannot be told."""
-
-    page: EvidencePage
-    text: str
-    box: Box
-    quote: str
-    around: Box
-    score: float
-    kind: Kind
-    arithmetic: str = ""
-    rests_on: tuple[Reading, ...] = ()
-    told: bool = True
 
 
 def read(question: str, pages: Sequence[EvidencePage], near: float = NEAR) -> list[Reading]:
@@ -105,11 +86,11 @@ def read(question: str, pages: Sequence[EvidencePage], near: float = NEAR) -> li
     if terms_in(focus_of(question)):
         found = [replace(reading, score=reading.score * _NO_CELL) for reading in found]
     if not found:
-        found = _nearest(pages, trusts, kind)
+        found = nearest(question, pages, trusts, kind)
     elif max(reading.score for reading in found) < near:
         # No value speaks for the question. A sentence may, if it says nearly all of it.
-        nearest = _nearest(pages, trusts, "text")
-        found += [reading for reading in nearest if reading.score >= _NEARLY_ALL]
+        sentences = nearest(question, pages, trusts, "text")
+        found += [reading for reading in sentences if reading.score >= _NEARLY_ALL]
     found.sort(key=lambda reading: -reading.score)
     if "total" in question.lower():
         found = _whole(found)
@@ -164,14 +145,6 @@ def _of_fact(stated: Stated, *, told: bool) -> Reading:
     )
 
 
-def _nearest(pages: Sequence[EvidencePage], trusts: Sequence[float], kind: Kind) -> list[Reading]:
-    return [
-        phrase
-        for page, trust in zip(pages, trusts, strict=True)
-        for phrase in _phrases(page, lay_out(page.record.words), kind, trust)
-    ]
-
-
 def _from_tables(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
     """The figure that a formula gives, or else the cell, if it is surely the one meant."""
     worked = work_out(question, pages)
@@ -194,8 +167,8 @@ def _from_tables(question: str, pages: Sequence[EvidencePage]) -> list[Reading]:
         )
         return [said]
     sure = [cell for cell in cells if cell.score >= SURE_CELL]
-    best_of = {cell.page.record.doc_id: cell for cell in reversed(sure)}
-    return [_of_cell(cell) for cell in sure if best_of[cell.page.record.doc_id] is cell]
+    of_document = {cell.page.record.doc_id: cell for cell in reversed(sure)}
+    return [_of_cell(cell) for cell in sure if of_document[cell.page.record.doc_id] is cell]
 
 
 def _of_cell(found: FoundCell) -> Reading:
@@ -256,9 +229,9 @@ def _values(
             members = row[span.first : span.last]
             beside, label = _beside(row, span, boxes)
             # A row's label says what the value is of, its column's head of which year or kind.
-            own = _best(page.focus, beside)
+            own = best_of(page.focus, beside)
             column = _above(layout, boxes, number, members)
-            held = np.maximum(own, _COLUMN * _best(page.focus, column))
+            held = np.maximum(own, _COLUMN * best_of(page.focus, column))
             score = float(held.sum())
             score *= 1 - _UNASKED_LABEL * _unasked(page, label)
             if kind == "amount" and not _MONEY.search(span.text):
@@ -336,13 +309,6 @@ def _beside(row: Indices, span: Span, boxes: FloatArray) -> tuple[Indices, Indic
     return others, label.astype(np.intp)
 
 
-def _best(evidence: FloatArray, members: Indices) -> FloatArray:
-    if not len(members):
-        return np.zeros(len(evidence), np.float32)
-    best: FloatArray = evidence[:, members].max(axis=1)
-    return best
-
-
 def _above(layout: Layout, boxes: FloatArray, row: int, members: Indices) -> Indices:
     """Words above a value that share its column."""
     x0, _, x1, _ = union(boxes, members)
@@ -394,17 +360,3 @@ def _year_fit(
             return _NO_YEAR
         return 1.0 if in_row & years else _OTHER_YEAR
     return 1.0 if said[1] in years else _OTHER_YEAR
-
-
-def _phrases(page: EvidencePage, layout: Layout, kind: Kind, trust: float) -> list[Reading]:
-    words = page.record.words
-    found = []
-    for members in layout.sentences:
-        if len(members) < 2:
-            continue
-        held = float(_best(page.evidence, members).sum())
-        score = max(0.0, held - _WORD_PRICE * len(members))
-        text = " ".join(words.texts[i] for i in members)
-        box = union(words.boxes, members)
-        found.append(Reading(page, text, box, text, box, score * trust, kind))
-    return sorted(found, key=lambda reading: -reading.score)[:_PHRASES]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from retrieval.reading_turn import as_read, quarters_to_read, turned_box
-from serving.answering.reader import Reading, read
+from serving.answering.reader import read
+from serving.answering.reading import Reading
 from serving.answering.types import EvidencePage
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.answering import layout, quantities, spans, wanted
+from serving.answering.layout import lay_out
 from serving.answering.quantities import is_quantity, quantities_in
 from serving.answering.reader import read
 from serving.answering.stated import find_stated
@@ -137,3 +138,20 @@ def test_any_question_can_be_asked(question: str) -> None:
         words = stated.page.record.words
         assert set(stated.fact.members.tolist()) <= set(stated.fact.around.tolist())
         assert stated.fact.text in " ".join(words.texts[i] for i in stated.fact.members)
+
+
+def test_the_row_with_the_code_asked_about_is_shown_whole() -> None:
+    rows = (
+        ("Display", "Meaning", "What to do"),
+        ("E14", "Too hot", "Wait for 25 minutes"),
+        ("E27", "Pump blocked", "Call 4410"),
+    )
+    page = table_page(rows, columns=(0.08, 0.3, 0.6))
+    assert read("What does error E27 mean?", [page])[0].quote == "E27 Pump blocked Call 4410"
+
+
+def test_a_larger_heading_is_no_part_of_the_sentence_below_it() -> None:
+    page = table_page((("Annual leave",), ("Staff have 27 days of leave.",)))
+    words = page.record.words
+    words.boxes[:2, 1] -= 0.01
+    assert [len(members) for members in lay_out(words).sentences] == [2, 6]
