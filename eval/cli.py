@@ -174,6 +174,11 @@ def compare(
             f"{row['p']:.3f}",
         )
     console.print(table)
+    for name, key in ((b.name, "not_in_b"), (a.name, "not_in_a")):
+        if found[key]:
+            console.print(
+                f"{found[key]} more questions are not in {name}: left out", highlight=False
+            )
     console.print(f"Of the ten best pages of {a.name}, {b.name} found {kept:.4f}", highlight=False)
 
 

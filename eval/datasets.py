@@ -1,7 +1,8 @@
 """Questions with the pages that answer them, read from files that people can write by hand.
 
 JSONL rows follow the schema in data/README.md; a CSV needs the columns ``question``,
-``document`` and ``page`` (1-based, as people count), one row a relevant page. Data sets that
+``document`` and ``page`` (1-based, as people count), one row a relevant page, separated by commas,
+semicolons or tabs, as spreadsheets of different countries write them. Data sets that
 bring their own pages (ViDoRe, MTEB) are read by ``eval.vidore``.
 """
 
@@ -9,8 +10,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +22,9 @@ from retrieval.errors import InputError
 
 # Pages that say it too, by the names that data sets use: neither right nor wrong.
 _ALSO = ("also_on_pages", "title_also_on_pages", "term_also_on_pages")
-
+_COLUMNS = ("question", "document", "page")
+_SEPARATORS = ",;\t"
+_SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 Page = tuple[str, int]
 """A document's name and a 0-based page in it."""
@@ -75,9 +78,12 @@ class Question:
 
     @property
     def relevant(self) -> dict[Page, int]:
-        """The grade of every page that answers."""
+        """The grade of every page that answers, where the question is asked."""
         if self.judged:
-            return {(page.doc, page.page): page.grade for page in self.judged}
+            within = self.judged
+            if self.scope == "doc":
+                within = tuple(page for page in within if page.doc == self.doc)
+            return {(page.doc, page.page): page.grade for page in within}
         return {(self.doc, page): 1 for page in self.pages}
 
     def boxes_on(self, doc: str, page: int) -> list[GoldBox]:
@@ -114,19 +120,22 @@ class _Row(BaseModel):
 
 
 def read_questions(path: Path, *, unanswerable: bool = False) -> list[Question]:
-    """The answerable questions of a ``.jsonl`` or ``.csv`` file, in its order.
+    """The answerable questions of a ``.jsonl``, ``.csv`` or ``.tsv`` file, in its order.
 
     Rows without pages, of scope ``video``, or marked as suspect by their source are left out;
     with ``unanswerable``, those that no page answers stay, to see whether they are declined.
     Raises ``InputError``: file, line, and what is missing.
     """
+    if path.suffix.lower() in _SHEETS:
+        raise InputError(f"{path}: is a workbook; save its sheet as CSV (UTF-8)")
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
-    found = _csv(path, text) if path.suffix.lower() == ".csv" else _jsonl(path, text)
+    is_table = path.suffix.lower() in (".csv", ".tsv")
+    found = _csv(path, text) if is_table else _jsonl(path, text)
     usable = [
         q
         for q in found
@@ -188,26 +197,81 @@ def _question(row: _Row) -> Question:
 
 
 def _csv(path: Path, text: str) -> list[Question]:
+    first = text.lstrip().partition("\n")[0]
     # Not split into lines first: a cell may hold line breaks.
-    rows = csv.DictReader(StringIO(text, newline=""))
-    needed = ("question", "document", "page")
-    missing = [name for name in needed if name not in (rows.fieldnames or ())]
-    if missing:
-        raise InputError(f"{path}: the first line must name the columns {', '.join(needed)}")
-    pages: dict[tuple[str, str], set[int]] = {}
+    rows = csv.DictReader(StringIO(text, newline=""), delimiter=max(_SEPARATORS, key=first.count))
+    found: dict[str, dict[Page, int]] = {}
     try:
+        rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
+        if not set(_COLUMNS) <= set(rows.fieldnames):
+            raise InputError(
+                f"{path}: the first line must name the columns {', '.join(_COLUMNS)}; "
+                f"it names {', '.join(filter(None, rows.fieldnames)) or 'none'}"
+            )
         for number, row in enumerate(rows, 2):
-            question, document, page = (row[name] or "" for name in needed)
-            if not question.strip() or not document or not page.isdecimal() or int(page) < 1:
-                raise InputError(
-                    f"{path}, row {number}: needs a question, a document and a page >= 1"
-                )
-            pages.setdefault((question, document), set()).add(int(page) - 1)
+            # A spreadsheet writes a row of empty cells for one that was emptied.
+            if any(isinstance(cell, list) or (cell or "").strip() for cell in row.values()):
+                question, page = _csv_row(row, f"{path}, row {number}")
+                found.setdefault(question, {}).setdefault(page, number)
     except csv.Error as error:
         raise InputError(f"{path}, line {rows.line_num + 1}: not CSV ({error})") from error
     return [
-        Question(f"row-{number}", question, document, frozenset(found))
-        for number, ((question, document), found) in enumerate(pages.items(), 1)
+        _of_pages(f"row-{min(pages.values())}", question, list(pages))
+        for question, pages in found.items()
+    ]
+
+
+def _csv_row(row: dict[Any, Any], where: str) -> tuple[str, Page]:
+    """The question of a row and a page that answers it. Raises ``InputError``."""
+    if None in row:
+        raise InputError(
+            f"{where}: has more cells than the first line; put a text that holds the separator "
+            "between quotation marks"
+        )
+    question, document, page = ((row[name] or "").strip() for name in _COLUMNS)
+    # What passed through a data frame with a gap in the column is written as 3.0.
+    whole = page.removesuffix(".0")
+    if not question or not document or not whole.isdecimal() or int(whole) < 1:
+        said = f", not '{page}'" if page else ""
+        raise InputError(
+            f"{where}: needs a question, a document and a page >= 1{said}: pages count from 1, and "
+            "a question that several pages answer has a row for each"
+        )
+    return question, (document, int(whole) - 1)
+
+
+def _of_pages(qid: str, text: str, pages: Sequence[Page]) -> Question:
+    """A question that ``pages`` answer, of one document or of several."""
+    docs = list(dict.fromkeys(doc for doc, _ in pages))
+    mine = frozenset(page for doc, page in pages if doc == docs[0])
+    judged = tuple(Judged(doc, page) for doc, page in pages) if len(docs) > 1 else ()
+    return Question(qid, text, docs[0], mine, judged=judged)
+
+
+def by_one_name(questions: Iterable[Question], ids: Mapping[str, int]) -> list[Question]:
+    """The questions with each document called by one name, whatever they call it.
+
+    ``ids`` are the documents by name. A ranking names a document once: under its other names it
+    would count as not found.
+    """
+    first: dict[int, str] = {}
+    for name, doc_id in ids.items():
+        first.setdefault(doc_id, name)
+    names = {name: first[doc_id] for name, doc_id in ids.items()}
+    if len(first) == len(ids):
+        return list(questions)
+
+    def called(name: str) -> str:
+        return names.get(name, name)
+
+    return [
+        replace(
+            question,
+            doc=called(question.doc),
+            judged=tuple(replace(page, doc=called(page.doc)) for page in question.judged),
+            boxes=tuple(replace(b, doc=called(b.doc)) if b.doc else b for b in question.boxes),
+        )
+        for question in questions
     ]
 
 

@@ -126,7 +126,8 @@ def _example(
     scope = document if question.scope == "doc" else None
     hits = index.search(question.text, DEPTH, doc=scope).hits
     hits = tuple(hit for hit in hits if hit.doc_id != document or hit.page not in question.ignored)
-    right = np.array([hit.doc_id == document and hit.page in question.pages for hit in hits], bool)
+    answering = {(index.find(doc), page) for doc, page in question.relevant}
+    right = np.array([(hit.doc_id, hit.page) in answering for hit in hits], bool)
     if not right.any() or right.all():
         return None
     lanes = np.array(

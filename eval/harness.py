@@ -12,7 +12,7 @@ from typing import Any
 from eval.answer_measures import answer_measures
 from eval.collections import DataSet, build_collection, open_data_set
 from eval.config import EvalConfig
-from eval.datasets import Question, only_documents
+from eval.datasets import Question, by_one_name, only_documents
 from eval.machine import machine, resident_mb
 from eval.measures import (
     MEASURES,
@@ -141,7 +141,8 @@ def curves_config(
     listed = None
     if ready.listed is not None:
         listed = f"doc_id IN ({', '.join(str(ids[name]) for name in ready.listed)})"
-    names = {doc_id: name for name, doc_id in ids.items()}
+    questions = by_one_name(questions, ids)
+    names = {ids[name]: name for name in reversed(ids)}
     setup = Setup(ready.index, questions, ids, names, listed)
     found = measure_curves(setup, ks, compressed=compressed, say=tell)
     return {
@@ -234,7 +235,8 @@ def compare_runs(first: Run, second: Run) -> dict[str, Any]:
     """``second`` against ``first`` on the questions that both answered and some page answers.
 
     Each measure's means, the difference with a 95 % interval of its own, and p of a paired
-    randomisation test. Raises ``InputError`` if they share no question.
+    randomisation test; ``not_in_a`` and ``not_in_b`` count what only the other run has, because it
+    asks something else or was stopped. Raises ``InputError`` if they share no question.
     """
     shared = [
         question
@@ -257,8 +259,20 @@ def compare_runs(first: Run, second: Run) -> dict[str, Any]:
                 "p": paired_p_value(left, right),
             }
         )
-    kept = kept_of_best(first, second)
-    return {"questions": len(shared), "measures": rows, "top10_of_a_found_by_b": kept}
+    both = {question.qid for question in shared}
+    answered = {qid: found for qid, found in first.answered.items() if qid in both}
+    return {
+        "questions": len(shared),
+        "not_in_b": _measurable(first) - len(shared),
+        "not_in_a": _measurable(second) - len(shared),
+        "measures": rows,
+        "top10_of_a_found_by_b": kept_of_best(replace(first, answered=answered), second),
+    }
+
+
+def _measurable(run: Run) -> int:
+    """How many questions of a run some page answers."""
+    return sum(bool(question.relevant) for question in run.questions.values())
 
 
 def _same(one: Question, other: Question | None) -> bool:

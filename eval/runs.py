@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eval.datasets import GoldBox, Judged, Question
+from eval.datasets import GoldBox, Judged, Question, by_one_name
 from eval.machine import machine
 from indexing.index import Index
 from retrieval.errors import InputError
@@ -24,6 +24,8 @@ from retrieval.types import Hit, SearchResult
 FORMAT = "folioscope-run/2"
 _WITH_REGIONS = 10
 _SHOWN = 3
+# Mistakes in the questions that are told at once.
+_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,9 @@ def run_questions(
     """
     named = {doc for q in questions for doc in (q.doc, *(doc for doc, _ in q.relevant))}
     wanted = (named | set(documents or ())) - set(absent)
-    ids = {name: index.find(name) for name in sorted(wanted)}
-    _check_pages(index, questions, ids)
-    names = {doc_id: name for name, doc_id in ids.items()}
+    ids = _documents(index, wanted, questions)
+    questions = by_one_name(questions, ids)
+    names = {ids[name]: name for name in reversed(ids)}
     listed = None if documents is None else ", ".join(str(ids[name]) for name in documents)
     config = {
         "format": FORMAT,
@@ -185,16 +187,30 @@ def run_questions(
     return Run(run.header if run else header, answered, asked)
 
 
-def _check_pages(index: Index, questions: Sequence[Question], ids: Mapping[str, int]) -> None:
-    """A page that is not there can never be found, and would count against the search."""
+def _documents(
+    index: Index, names: Collection[str], questions: Sequence[Question]
+) -> dict[str, int]:
+    """The ids of documents by name. Raises ``InputError`` that names those which are not there,
+    and pages beyond a document's last: they can never be found, and would count against the
+    search."""
+    ids: dict[str, int] = {}
+    wrong: list[str] = []
+    for name in sorted(names):
+        try:
+            ids[name] = index.find(name)
+        except InputError as error:
+            wrong.append(str(error))
     for question in questions:
         for doc, page in question.relevant:
             if doc in ids and page >= (pages := index.document(ids[doc]).pages):
-                raise InputError(
-                    f"question {question.qid} names page {page} of {doc}, which has pages 0 to "
-                    f"{pages - 1} in this index; pages count from 0: mend the question, or leave "
-                    "it out"
+                wrong.append(
+                    f"question {question.qid} names page {page + 1} of {doc}, which has {pages} "
+                    f"in this index (counted from 1; {page} of 0 to {pages - 1} in JSONL)"
                 )
+    if wrong:
+        more = f"; and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
+        raise InputError(f"{'; '.join(wrong[:_TOLD])}{more}: mend the questions, or leave them out")
+    return ids
 
 
 def collection_figures(index: Index) -> dict[str, Any]:

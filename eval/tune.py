@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from eval.benchmark import Benchmark
-from eval.datasets import Question, read_questions
+from eval.datasets import Question, by_one_name, read_questions
 from eval.measures import paired_p_value, per_question
 from eval.runs import Answered, Run
 from indexing.index import Index
@@ -88,7 +88,7 @@ def tune(
             )
         rng = np.random.default_rng(seed)
         questions = _questions(index, store, questions_file, half, rng)
-        names_of = _names(index, questions)
+        questions, names_of = _named(index, questions)
         offsets = _sample(store, questions, names_of, pages, rng)
         asked = _asked(index, store, questions, offsets, names_of)
         late, bytes_a_page = _score(index, store, offsets, asked, settings, encode, progress)
@@ -171,10 +171,11 @@ def _questions(
     return found
 
 
-def _names(index: Index, questions: Sequence[Question]) -> dict[int, str]:
-    """The questions' names of their documents, by id."""
+def _named(index: Index, questions: Sequence[Question]) -> tuple[list[Question], dict[int, str]]:
+    """The questions with one name for each document, and these names by id."""
     docs = {doc for q in questions for doc in (q.doc, *(doc for doc, _ in q.relevant))}
-    return {index.find(doc): doc for doc in docs}
+    ids = {doc: index.find(doc) for doc in sorted(docs)}
+    return by_one_name(questions, ids), {ids[name]: name for name in reversed(ids)}
 
 
 def _sample(

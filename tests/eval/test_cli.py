@@ -49,6 +49,9 @@ def test_tables_for_people(collection: Path, dataset: Path, tmp_path: Path) -> N
     assert again == out
     run = tmp_path / "run.jsonl"
     assert "5 questions" in worked("compare", run, run)
+    stopped = tmp_path / "stopped.jsonl"
+    stopped.write_text("".join(run.read_text("utf-8").splitlines(keepends=True)[:4]), "utf-8")
+    assert "2 more questions are not in stopped.jsonl" in worked("compare", run, stopped)
 
 
 def test_questions_are_chosen(collection: Path, dataset: Path, tmp_path: Path) -> None:

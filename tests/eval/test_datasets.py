@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,12 +101,33 @@ def test_a_csv_as_a_spreadsheet_writes_it(tmp_path: Path) -> None:
     assert (economy.text, economy.pages, economy.scope) == ("économie?", {0}, "corpus")
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_csv_as_people_write_it(tmp_path: Path, separator: str) -> None:
+    """Of any country's spreadsheet, with capitals, spaces, emptied rows and doubled ones."""
+    path = tmp_path / "q.csv"
+    rows = [
+        ("Question", " Document ", "Page"),
+        ("", "", ""),
+        ("owls?", " b.pdf", "2"),
+        ("otters?", "a.pdf", "3.0"),
+        ("owls? ", "b.pdf", " 2 "),
+        ("owls?", "c.pdf", "1"),
+    ]
+    path.write_text("\n\n".join(separator.join(row) for row in rows), "utf-8")
+    owls, otters = read_questions(path)
+    assert (owls.qid, otters.qid) == ("row-3", "row-4")
+    assert owls.relevant == {("b.pdf", 1): 1, ("c.pdf", 0): 1}
+    assert otters.relevant == {("a.pdf", 2): 1}
+    assert replace(owls, scope="doc").relevant == {("b.pdf", 1): 1}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "must name the columns"),
         ("question,page\nowls?,1\n", "must name the columns"),
-        ("question,document,page\nowls?,a.pdf,0\n", "row 2"),
+        ("question,document,page\nowls?,a.pdf,0\n", "row 2: .* not '0': pages count from 1"),
+        ("question,document,page\nowls, two?,a.pdf,1\n", "row 2: has more cells"),
         ("question,document,page\nowls?,a.pdf,1\nowls?,a.pdf,one\n", "row 3"),
         ("question,document,page\nowls?,a.pdf\n", "row 2"),
         ("question,document,page\n,a.pdf,1\n", "row 2"),
@@ -121,6 +143,9 @@ def test_a_bad_csv_is_refused_with_its_row(tmp_path: Path, text: str, said: str)
 
 
 def test_what_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "q.xlsx").write_bytes(b"PK")
+    with pytest.raises(InputError, match="is a workbook; save its sheet as CSV"):
+        read_questions(tmp_path / "q.xlsx")
     (tmp_path / "q.jsonl").write_bytes(b"\xff\xfe\x00")
     for name in ("q.jsonl", "absent.jsonl", "."):
         with pytest.raises(InputError, match=r"cannot be read|is not UTF-8"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from eval.datasets import Question
+from eval.measures import per_question
 from eval.runs import Run, read_run, run_questions
 from indexing.index import Index
 from retrieval.errors import InputError
@@ -154,12 +155,30 @@ def test_a_document_that_is_not_indexed_is_named(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_document_may_have_several_names(
+    index: Index, questions: list[Question], tmp_path: Path
+) -> None:
+    """A path in one question and a file name in another: both are found."""
+    one = questions[0]
+    source = index.document(index.find(one.doc)).source
+    assert source != one.doc
+    asked = [one, replace(one, qid="by path", doc=source)]
+    run = ask(index, asked, tmp_path / "run.jsonl")
+    assert len({question.doc for question in run.questions.values()}) == 1
+    found = per_question(run.questions.values(), run)["R@10"]
+    assert found[one.qid] == found["by path"] == 1
+
+
 def test_a_page_beyond_the_last_is_named(
     index: Index, questions: list[Question], tmp_path: Path
 ) -> None:
     wrong = replace(questions[0], pages=frozenset({999}))
-    with pytest.raises(InputError, match=r"names page 999 of .*which has pages 0 to \d+ in this"):
-        ask(index, [wrong], tmp_path / "run.jsonl")
+    also = replace(questions[1], doc="report-77.pdf")
+    said = (
+        r"'report-77.pdf'.*names page 1000 of .*which has \d+ in this .* 999 of 0 to \d+ in JSONL"
+    )
+    with pytest.raises(InputError, match=said):
+        ask(index, [wrong, also], tmp_path / "run.jsonl")
     assert not (tmp_path / "run.jsonl").exists()
 
 
