@@ -21,7 +21,7 @@ from eval.measures import paired_p_value, per_question
 from eval.runs import Answered, Run
 from indexing.index import Index
 from retrieval.candidates import LexicalEvidence, Offsets
-from retrieval.compression import MOST_POOLED, Compression
+from retrieval.compression import DEFAULT, MOST_POOLED, Compression
 from retrieval.errors import InputError
 from retrieval.passages import best_passage
 from retrieval.ranking import LATE, Lanes
@@ -34,6 +34,8 @@ _AT_ONCE, _TOP, _DEPTH = 128, 10, 100
 _SAMPLED, _SAMPLE_WORDS = 100, 8
 # What a reader would not notice: a setting that loses no more may be recommended.
 TOLERATED = 0.01
+# Fewer questions than this cannot tell a loss from none, whatever they say on average.
+ENOUGH = 30
 REFERENCE = "fp32"
 SETTINGS = (
     REFERENCE,
@@ -93,7 +95,7 @@ def tune(
         asked = _asked(index, store, questions, offsets, names_of)
         late, bytes_a_page = _score(index, store, offsets, asked, settings, encode, progress)
         rows = _rows(store, offsets, asked, settings, late, bytes_a_page, names_of)
-        chosen, why = recommend(rows)
+        chosen, why = recommend(rows, len(asked))
         facts = {
             "questions": len(asked),
             "pages": len(offsets),
@@ -107,9 +109,18 @@ def tune(
     return Benchmark("tune", rows, facts)
 
 
-def recommend(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
-    """The setting of fewest bytes that loses nothing a reader would notice, and why."""
+def recommend(rows: Sequence[dict[str, Any]], questions: int) -> tuple[str, str]:
+    """The setting of fewest bytes that loses nothing a reader would notice, and why.
+
+    By fewer than ``ENOUGH`` questions nothing is recommended but the default, or what keeps more:
+    an index cannot be compressed less later.
+    """
     whole = rows[0]
+    few = ""
+    if questions < ENOUGH:
+        safe = [row for row in rows if row["setting"] in (REFERENCE, "fp16", DEFAULT)]
+        few = f"; {questions} questions are too few to recommend less ({ENOUGH} at least)"
+        rows = safe
     fit = [
         row
         for row in rows
@@ -124,7 +135,7 @@ def recommend(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
     if less:
         nearest = max(less, key=lambda row: row["nDCG@5"])
         why += f"; the best of what is smaller, {nearest['setting']}, has {nearest['nDCG@5']:.3f}"
-    return str(best["setting"]), why
+    return str(best["setting"]), why + few
 
 
 def _gaps(asked: Sequence[_Asked], exact: FloatArray) -> dict[str, float]:

@@ -98,7 +98,11 @@ def _tree(vectors: FloatArray) -> list[_Merge]:
     vectors = np.asarray(vectors, np.float64)
     n = len(vectors)
     squares = (vectors**2).sum(axis=1)
-    cost = squares[:, None] + squares - 2 * vectors @ vectors.T
+    # In place: a page in twelve tiles has 13,000 vectors, and each copy of this 1.4 GB.
+    cost = vectors @ vectors.T
+    cost *= -2
+    cost += squares
+    cost += squares[:, None]
     np.fill_diagonal(cost, np.inf)
     size = np.ones(n)
     alive = np.ones(n, bool)

@@ -65,7 +65,8 @@ class ColpaliEncoder:
         self._model = model
         self._processor = processor
         self._family = family
-        self._batcher = Batcher(TorchMemory(device), batch)
+        self._memory = TorchMemory(device)
+        self._batcher = Batcher(self._memory, batch)
         self._lock = threading.Lock()
 
     @classmethod
@@ -91,7 +92,7 @@ class ColpaliEncoder:
         processor = _load_processor(engine, family, checkpoint)
         if max_pixels is not None:
             family.limit(processor, max_pixels)
-        model = _load_model(engine, family, checkpoint, dtype).to(device).eval()
+        model = _moved(_load_model(engine, family, checkpoint, dtype), device).eval()
         suffix = "" if max_pixels is None else f"?max_pixels={max_pixels}"
         return cls(
             model,
@@ -154,10 +155,30 @@ class ColpaliEncoder:
             return QueryEmbedding(np.zeros((0, self.dim), np.float32), (), np.zeros(0, np.float32))
         inputs = self._processor.process_queries(texts=[query])
         ids = inputs["input_ids"][0]
-        vectors = _unit(self._forward(inputs)[0])
+        vectors = _unit(self._asked(inputs)[0])
         tokens = tuple(self._processor.tokenizer.convert_ids_to_tokens(ids.tolist()))
         weights = np.full(len(tokens), 1 / len(tokens), np.float32)
         return QueryEmbedding(vectors, tokens, weights)
+
+    def _asked(self, inputs: Any) -> FloatArray:
+        """``_forward`` for a question: what torch keeps for its next allocation of another size is
+        given back once, since nothing about a question can be made smaller."""
+        try:
+            return self._forward(inputs)
+        except Exception as error:  # libraries raise RuntimeError of all kinds for this
+            if not self._memory.is_exhausted(error):
+                raise
+        # Not within the handler: the traceback holds the tensors that did not fit.
+        self._memory.clear()
+        try:
+            return self._forward(inputs)
+        except Exception as error:  # as above
+            if not self._memory.is_exhausted(error):
+                raise
+            raise EncoderError(
+                f"{self.device} has no memory left for a question; stop what else uses it, or set "
+                "CUDA_VISIBLE_DEVICES to nothing, so that the processor encodes questions"
+            ) from error
 
     def _forward(self, inputs: Any) -> FloatArray:
         """The model's vectors for every token, ``[batch, length, dim] float32``."""
@@ -239,6 +260,20 @@ def _load_model(engine: Any, family: Family, checkpoint: Checkpoint, dtype: Any)
             "retriever"
         )
     return model
+
+
+def _moved(model: Any, device: str) -> Any:
+    """``model`` on ``device``. Raises ``EncoderError`` if it does not fit there."""
+    memory = TorchMemory(device)
+    try:
+        return model.to(device)
+    except Exception as error:  # libraries raise RuntimeError of all kinds for this
+        if not memory.is_exhausted(error):
+            raise
+        raise EncoderError(
+            f"the model does not fit into the memory of {device}; stop what else uses it, take a "
+            "smaller model, or use device=cpu"
+        ) from error
 
 
 def _unset(model: Any) -> list[str]:

@@ -50,9 +50,15 @@ def test_the_smallest_that_loses_nothing_is_recommended() -> None:
         return {"setting": setting, "bytes_a_page": size, "nDCG@5": ndcg, "p": p}
 
     rows = [row("fp32", 400, 0.8, None), row("int8", 100, 0.799, 0.9), row("binary", 12, 0.7, 0.3)]
-    assert recommend(rows)[0] == "int8" and "binary, has 0.700" in recommend(rows)[1]
+    chosen, why = recommend(rows, 100)
+    assert chosen == "int8" and "binary, has 0.700" in why
     # A small loss that is certain is one, too.
-    assert recommend([*rows[:1], row("int8", 100, 0.795, 0.01)])[0] == "fp32"
+    assert recommend([*rows[:1], row("int8", 100, 0.795, 0.01)], 100)[0] == "fp32"
+    # A handful of easy questions shows no loss anywhere, which is no evidence that there is none.
+    easy = [row("fp32", 400, 1.0, None), row("int8", 100, 1.0, 1.0), row("binary", 12, 1.0, 1.0)]
+    assert recommend(easy, 100)[0] == "binary"
+    chosen, why = recommend(easy, 7)
+    assert chosen == "int8" and "7 questions are too few" in why
 
 
 def test_what_cannot_be_tuned(collection: Path, tmp_path: Path) -> None:

@@ -245,3 +245,22 @@ def test_devices_that_are_not_there_are_refused(checkpoint: Make) -> None:
     (a,) = half.encode_pages([page(noise(200, 200))])
     (b,) = encoder(checkpoint, "colqwen2").encode_pages([page(noise(200, 200))])
     assert (a.vectors * b.vectors).sum(axis=1).min() > 0.99
+
+
+def test_a_question_that_finds_no_memory(checkpoint: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked once more when torch's spare blocks are given back; then an error that says so."""
+    model = encoder(checkpoint, "colqwen2")
+    (before,) = model.encode_queries(["how much"])
+    inner, full = model._model, [True]
+
+    def sometimes(**inputs: Any) -> Any:
+        if full and full.pop():
+            raise MemoryError
+        return inner(**inputs)
+
+    monkeypatch.setattr(model, "_model", sometimes)
+    (again,) = model.encode_queries(["how much"])
+    np.testing.assert_array_equal(again.vectors, before.vectors)
+    full.extend((True, True))
+    with pytest.raises(EncoderError, match="no memory left for a question"):
+        model.encode_queries(["how much"])
