@@ -241,7 +241,7 @@ def compare_runs(first: Run, second: Run) -> dict[str, Any]:
     shared = [
         question
         for qid, question in first.questions.items()
-        if question.relevant and _same(question, second.questions.get(qid))
+        if question.relevant and is_same(question, second.questions.get(qid))
     ]
     if not shared:
         raise InputError("the two runs have no question in common; compare runs of one data set")
@@ -275,7 +275,7 @@ def _measurable(run: Run) -> int:
     return sum(bool(question.relevant) for question in run.questions.values())
 
 
-def _same(one: Question, other: Question | None) -> bool:
-    """The scope may differ: how much easier a question is within its document is worth a
-    comparison."""
+def is_same(one: Question, other: Question | None) -> bool:
+    """Whether two runs were asked the same and judged by the same pages. The scope may differ: how
+    much easier a question is within its document is worth a comparison."""
     return other is not None and (one.text, one.relevant) == (other.text, other.relevant)

@@ -17,7 +17,7 @@ import numpy as np
 from eval.answer_measures import answer_measures
 from eval.curve_plots import Section, curve_sections
 from eval.datasets import Question
-from eval.harness import compare_runs, measure, read_document, results_path
+from eval.harness import compare_runs, is_same, measure, read_document, results_path
 from eval.measures import MEASURES, per_question
 from eval.plots import Bars, Line, bar_plot, line_plot
 from eval.report_pages import Missed, worst_questions
@@ -85,9 +85,10 @@ def _shown(path: Path, run: Run) -> Shown:
 def _alike(shown: Sequence[Shown]) -> list[Shown]:
     """All runs on the questions that every one of them answered, measured."""
     shared = set.intersection(*({q.qid for q in each.questions} for each in shown))
-    texts = {q.qid: q.text for q in shown[0].questions}
+    first = {q.qid: q for q in shown[0].questions}
     for each in shown[1:]:
-        if not shared or any(texts[q.qid] != q.text for q in each.questions if q.qid in shared):
+        same = (is_same(first[q.qid], q) for q in each.questions if q.qid in shared)
+        if not shared or not all(same):
             raise InputError(
                 f"{each.name} and {shown[0].name} are runs of different questions; "
                 "report runs of one data set together"
@@ -123,6 +124,8 @@ def render(
     return environment.from_string(template).render(
         runs=shown,
         first=first,
+        # A run that was stopped makes the others shorter.
+        asked=max(sum(bool(q.relevant) for q in each.run.questions.values()) for each in shown),
         others=others,
         measures=MEASURES,
         sections=sections(shown),

@@ -97,6 +97,10 @@ def plan(
         if encoder_id.partition(":")[0] not in ("colpali", "http"):
             raise
         note = f"the time to build is not known: {error}"
+        if patches is None:
+            note = (
+                f"{PICTURE_PATCHES:,} vectors of {DIM} a page are assumed (--patches), and {note}"
+            )
     else:
         dim, text = encoder.dim, "image" not in encoder.reads
         rate, measured = _rate(encoder, patches or TEXT_PATCHES)

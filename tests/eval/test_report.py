@@ -152,6 +152,14 @@ def test_runs_of_different_questions_are_not_reported_together(
     two = ran(collection, write_jsonl(tmp_path / "o.jsonl", others), tmp_path / "two.jsonl")
     with pytest.raises(InputError, match="different questions"):
         write_report([one, two], tmp_path / "report.html")
+    moved = [{**q, "pages": [0, 1]} for q in QUESTIONS]
+    two = ran(collection, write_jsonl(tmp_path / "m.jsonl", moved), tmp_path / "moved.jsonl")
+    with pytest.raises(InputError, match="different questions"):
+        write_report([one, two], tmp_path / "report.html")
+    stopped = tmp_path / "stopped.jsonl"
+    stopped.write_text("".join(one.read_text("utf-8").splitlines(keepends=True)[:4]), "utf-8")
+    write_report([one, stopped], tmp_path / "report.html")
+    assert "3 questions that every run answered, of 5," in (tmp_path / "report.html").read_text()
     with pytest.raises(InputError, match="holds no answered question"):
         (tmp_path / "none.jsonl").write_text(one.read_text("utf-8").split("\n")[0] + "\n")
         write_report([tmp_path / "none.jsonl"], tmp_path / "report.html")

@@ -56,5 +56,6 @@ def test_an_encoder_that_is_not_installed_has_sizes_but_no_rate() -> None:
     found = json.loads(done.stdout)
     assert [row["patch_bytes_a_page"] for row in found["settings"]] == [133_900, 16_480]
     assert found["settings"][0]["build_hours"] is None and "not known" in found["note"]
+    assert found["note"].startswith("1,030 vectors of 128 a page are assumed")
     with pytest.raises(EncoderError, match="unknown encoder 'magic'"):
         plan(10, "magic")
