@@ -159,8 +159,14 @@ def _of_cells(
         heads = heads_of(words, layout, run)
     if len(numbers) == 1 and len(heads[0].split()) > _LONGEST_HEAD:
         heads = [""]  # a title or a line of text that happens to be above
+    said_above = [stems(head) for head in heads]
+    if len(numbers) > 1:
+        # What heads every column, as a title does, tells none from the others.
+        shared = frozenset.intersection(*said_above)
+        said_above = [said - shared for said in said_above]
+        wider |= shared
     unit_cell = next((t for t in (named.split() or [""])[-1:] if dimension_of(t)), "")
-    for cell, head in zip(numbers, heads, strict=False):
+    for cell, head, of_column in zip(numbers, heads, said_above, strict=False):
         text = text_of(cell, words)
         if _EMPTY.fullmatch(text):
             continue
@@ -177,7 +183,7 @@ def _of_cells(
         both = np.union1d(label, cell)
         around = both[np.argsort(words.boxes[both, 0], kind="stable")].astype(np.intp)
         yield Fact(
-            quantity.text, cell, around, dimension, unit, own | stems(head), wider,
+            quantity.text, cell, around, dimension, unit, own | of_column, wider,
             f"{named} {head}", years=frozenset(_YEAR.findall(head)),
-            counted=own | stems(head) | stems(text), tabular=True,
+            counted=own | of_column | stems(text), tabular=True,
         )  # fmt: skip

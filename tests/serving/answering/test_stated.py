@@ -39,6 +39,11 @@ SHEET = (
     ("Weight:", "64 kg"),
     ("Impellers", "3 pieces"),
 )
+FERRY = (
+    ("Skerry ferry, all summer",),
+    ("Departure", "Skerry", "Mainland"),
+    ("Evening", "18:20", "19:40"),
+)
 BUSES = (
     ("Line 9",),
     ("Stop", "Bus 1", "Bus 2"),
@@ -78,6 +83,7 @@ def said(question: str, *pages: Sequence[Sequence[str]]) -> str | None:
         ("What is the maximum flow?", SHEET, "42 m\u00b3/h"),
         ("How many impellers does the pump have?", SHEET, "3"),
         ("When does bus 2 leave Mill?", BUSES, "07:34"),
+        ("When does the evening ferry leave Skerry?", FERRY, "18:20"),
     ],
 )
 def test_a_value_is_read_from_its_step_field_or_table(
