@@ -6,13 +6,15 @@ where it ended, and one that is finished needs no other file to be measured, com
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from eval.datasets import GoldBox, Judged, Question, by_one_name
 from eval.machine import machine
@@ -142,7 +144,8 @@ def run_questions(
         "index": {"path": str(index.path), "generation": index.status().generation},
         "documents": None if documents is None else sorted(documents),
         "questions": {"count": len(questions), "sha256": _digest(questions)},
-        "settings": asdict(index.search_settings),
+        # With the weights that were fitted for this index, if some were: what searches go by.
+        "settings": asdict(replace(index.search_settings, weights=index.weights())),
         **(about or {}),
     }
     header = {
@@ -152,14 +155,10 @@ def run_questions(
         "machine": machine(),
         "date": datetime.now(UTC).isoformat("T", "minutes"),
     }
-    run = _resume(path, config)
-    answered = dict(run.answered) if run else {}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; name another file") from error
-    index.search("warm up", 1)
-    with path.open("a", encoding="utf-8") as file:
+    with _opened(path) as file:
+        run = _resume(path, config)
+        answered = dict(run.answered) if run else {}
+        index.search("warm up", 1)
         if run is None:
             file.write(json.dumps(header) + "\n")
         for number, question in enumerate(questions):
@@ -185,6 +184,24 @@ def run_questions(
                 progress(number + 1, len(questions))
     asked = {question.qid: question for question in questions}
     return Run(run.header if run else header, answered, asked)
+
+
+def _opened(path: Path) -> TextIO:
+    """The run, to be written on by this process alone: two would answer everything twice, and each
+    take the other's last line for torn. Raises ``InputError``."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; name another file") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise InputError(
+            f"another process is writing {path}; wait for it, or name another file"
+        ) from error
+    return file
 
 
 def _documents(
@@ -238,8 +255,8 @@ def _digest(questions: Sequence[Question]) -> str:
 
 
 def _resume(path: Path, config: Mapping[str, Any]) -> Run | None:
-    if not path.exists() or _torn_header(path):
-        path.unlink(missing_ok=True)
+    if _torn_header(path):
+        os.truncate(path, 0)
         return None
     run = read_run(path)
     plain = json.loads(json.dumps(config))
@@ -249,13 +266,12 @@ def _resume(path: Path, config: Mapping[str, Any]) -> Run | None:
             f"{path} holds a run with another {', '.join(different)}; name another file"
         )
     data = path.read_bytes()
-    if not data.endswith(b"\n"):
-        path.write_bytes(data[: data.rfind(b"\n") + 1])
+    os.truncate(path, data.rfind(b"\n") + 1)
     return run
 
 
 def _torn_header(path: Path) -> bool:
-    """Whether a run was stopped before its first line was on disk."""
+    """Whether a run was not begun, or stopped before its first line was on disk."""
     text = path.read_bytes()
     begin = json.dumps({"format": FORMAT})[:-1].encode()
     return b"\n" not in text and (text.startswith(begin) or begin.startswith(text))

@@ -24,7 +24,7 @@ from retrieval.candidates import LexicalEvidence, Offsets
 from retrieval.compression import DEFAULT, MOST_POOLED, Compression
 from retrieval.errors import InputError
 from retrieval.passages import best_passage
-from retrieval.ranking import LATE, Lanes
+from retrieval.ranking import LATE, Lanes, RankingWeights
 from retrieval.search import SearchSettings
 from retrieval.store import Store
 from retrieval.token_pooling import TEXT_RUN, pool_by
@@ -94,7 +94,7 @@ def tune(
         offsets = _sample(store, questions, names_of, pages, rng)
         asked = _asked(index, store, questions, offsets, names_of)
         late, bytes_a_page = _score(index, store, offsets, asked, settings, encode, progress)
-        rows = _rows(store, offsets, asked, settings, late, bytes_a_page, names_of)
+        rows = _rows(store, offsets, asked, settings, late, bytes_a_page, names_of, index.weights())
         chosen, why = recommend(rows, len(asked))
         facts = {
             "questions": len(asked),
@@ -302,6 +302,7 @@ def _rows(
     late: FloatArray,
     bytes_a_page: Sequence[int],
     names: dict[int, str],
+    weights: RankingWeights,
 ) -> list[dict[str, Any]]:
     search = SearchSettings()
     lexical = [LexicalEvidence.find(store, a.question.text, None, search.candidates) for a in asked]
@@ -323,7 +324,7 @@ def _rows(
             tops.append(one.within[np.argsort(-mine, kind="stable")[:_TOP]])
             lanes: Lanes = evidence.lanes(store, offsets[one.within], {LATE: mine})
             alone[one.question.qid] = ranked(mine, one)
-            fused[one.question.qid] = ranked(lanes.fused(search.weights), one)
+            fused[one.question.qid] = ranked(lanes.fused(weights), one)
         best = best or tops
         both = per_question(questions, Run({}, fused), ("nDCG@5", "R@100"))
         late_alone = per_question(questions, Run({}, alone), ("nDCG@5",))["nDCG@5"]

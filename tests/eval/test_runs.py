@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from eval.measures import per_question
 from eval.runs import Run, read_run, run_questions
 from indexing.index import Index
 from retrieval.errors import InputError
+from retrieval.ranking import RankingWeights
 from retrieval.search import SearchMode
+from tests.retrieval.search_samples import TopicEncoder
 
 
 def ask(index: Index, questions: list[Question], path: Path, mode: SearchMode = "two-stage") -> Run:
@@ -88,6 +91,32 @@ def test_a_stopped_run_goes_on_where_it_ended(
     assert path.read_text("utf-8").startswith(kept)
     assert len(read_run(path).answered) == 5
     assert told == [(n + 1, 5) for n in range(5)]
+
+
+def test_a_run_has_one_writer(index: Index, questions: list[Question], tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+
+    def again(done: int, total: int) -> None:
+        before = path.read_bytes()
+        with pytest.raises(InputError, match="another process is writing"):
+            ask(index, questions, path)
+        assert path.read_bytes() == before
+
+    run_questions(index, questions, path, mode="two-stage", depth=20, progress=again)
+    assert len(read_run(path).answered) == 5
+    with pytest.raises(InputError, match="cannot write"):
+        ask(index, questions, tmp_path)
+
+
+def test_a_run_says_which_weights_it_was_ranked_by(
+    collection: Path, questions: list[Question], tmp_path: Path
+) -> None:
+    copied = tmp_path / "index"
+    shutil.copytree(collection, copied)
+    with Index.open(copied, encoder=TopicEncoder()) as index:
+        index.set_weights(RankingWeights(bm25=0.75))
+        run = ask(index, questions[:1], tmp_path / "run.jsonl")
+    assert run.header["settings"]["weights"]["bm25"] == 0.75
 
 
 def test_a_torn_line_is_no_answer(index: Index, questions: list[Question], tmp_path: Path) -> None:
