@@ -101,8 +101,10 @@ def _tree(vectors: FloatArray) -> list[_Merge]:
     # In place: a page in twelve tiles has 13,000 vectors, and each copy of this 1.4 GB.
     cost = vectors @ vectors.T
     cost *= -2
-    cost += squares
-    cost += squares[:, None]
+    # Of both squares at once: added one after the other they would round differently on the two
+    # sides of the diagonal, and a chain through equal costs might never end.
+    for row, square in zip(cost, squares, strict=True):
+        row += squares + square
     np.fill_diagonal(cost, np.inf)
     size = np.ones(n)
     alive = np.ones(n, bool)
