@@ -9,14 +9,21 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 
+from serving.answering.quantities import unit_form
 from serving.answering.reading import Reading
-from serving.answering.spans import number_value
+from serving.answering.spans import DATE, date_key, number_value
 
 _MOST = 3
 _ALIKE = 0.8
 # A reading that stands as well as the best one, or nearly.
 _AS_GOOD = 0.9
+_NUMBER = re.compile(r"\d(?:[\d.,'\u00a0\u202f]*\d)?")
+_WORD = re.compile(r"[^\s\d(),;:\u2212\u2013-]+")
+_CURRENCIES = {"$": "usd", "us$": "usd", "\u20ac": "eur", "\u00a3": "gbp", "\u20b9": "inr"}
+_SCALES = frozenset(("thousand", "million", "billion"))
+_TEMPERATURES = ("\u00b0C", "\u00b0F", "\u00baC", "\u00baF")
 
 
 def others_say(best: Reading, readings: Sequence[Reading]) -> list[Reading]:
@@ -24,14 +31,14 @@ def others_say(best: Reading, readings: Sequence[Reading]) -> list[Reading]:
     value is another one: the first of each value."""
     found: list[Reading] = []
     documents = {best.page.record.doc_id}
-    values = {_value(best.text)}
+    values = [best.text]
     for reading in readings:
         doc = reading.page.record.doc_id
         if doc in documents or not _in_place_of(reading, best):
             continue
         documents.add(doc)
-        if _value(reading.text) not in values:
-            values.add(_value(reading.text))
+        if not any(same_value(reading.text, value) for value in values):
+            values.append(reading.text)
             found.append(reading)
     return found[:_MOST]
 
@@ -51,10 +58,42 @@ def _without(reading: Reading) -> str:
     return " ".join(reading.quote.replace(reading.text, " ").split()).casefold()
 
 
-def _value(text: str) -> str:
-    """A value in one form: "27 days" as "27 days", "1,355.0" as "1355"."""
-    value = number_value(text)
-    if value is None or re.search(r"\d[^\d,.]+\d", text):
-        return " ".join(text.split()).casefold()
-    unit = " ".join(re.sub(r"[\d.,()\u00a0-]+", " ", text).split())
-    return f"{value.normalize():f} {unit}".casefold()
+def same_value(one: str, other: str) -> bool:
+    """Whether two values are one, however they are written; a unit may be left out.
+
+    >>> same_value("30 min", "30 minutes"), same_value("3 May 2024", "03/05/2024")
+    (True, True)
+    >>> same_value("1,355.0", "1355 EUR"), same_value("30 min", "30 h")
+    (True, False)
+    """
+    if DATE.fullmatch(one) and DATE.fullmatch(other):
+        return _same_date(one, other)
+    numbers, words = _parts(one)
+    others, other_words = _parts(other)
+    if numbers != others or words == other_words:
+        return numbers == others
+    bare = bool(numbers) and not (words and other_words)
+    return bare and not (words | other_words) & _SCALES
+
+
+def _same_date(one: str, other: str) -> bool:
+    first, second = date_key(one), date_key(other)
+    if first is None or second is None:
+        return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
+    named = [bool(re.search(r"[^\W\d]{3}", text)) for text in (one, other)]
+    if all(named):
+        return first == second
+    if any(named):  # of the one in figures day and month cannot be told apart
+        return sorted(first) == sorted(second)
+    numbers, others = ([int(n) for n in re.findall(r"\d+", text)] for text in (one, other))
+    return others in (numbers, numbers[::-1])
+
+
+def _parts(text: str) -> tuple[tuple[Decimal | None, ...], frozenset[str]]:
+    """The numbers of a value, and its other words: units in one form, currencies by their code."""
+    said = _NUMBER.findall(text)
+    numbers = tuple(map(number_value, [text] if len(said) == 1 else said))
+    words = _WORD.findall(_NUMBER.sub(" ", text))
+    forms = (None if word in _TEMPERATURES else unit_form(word) for word in words)
+    plain = (form or word.casefold() for form, word in zip(forms, words, strict=True))
+    return numbers, frozenset(_CURRENCIES.get(word, word) for word in plain if word != "to")

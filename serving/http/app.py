@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,17 +129,15 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        state = make_state(settings, tracing, stopping)
+        with _noting_failure(app):
+            state = make_state(settings, tracing, stopping)
         app.state.server = state
         watcher: asyncio.Task[None] | None = None
         try:
-            try:
+            with _noting_failure(app):
                 for collection in state.collections:
                     await asyncio.to_thread(collection.start)
                 state = replace(state, gate=await asyncio.to_thread(_gate, state))
-            except FolioscopeError as error:
-                app.state.failure = error  # for whoever runs it to say in its own words
-                raise
             app.state.server = state
             watcher = asyncio.create_task(_watch(state))
             yield
@@ -178,6 +176,16 @@ def create_app(
         app.add_middleware(KnownHost, allowed=hosts)
     app.add_middleware(Around, tracing=tracing)
     return app
+
+
+@contextlib.contextmanager
+def _noting_failure(app: FastAPI) -> Iterator[None]:
+    """Keep what stops the server from starting, for whoever runs it to say in its own words."""
+    try:
+        yield
+    except FolioscopeError as error:
+        app.state.failure = error
+        raise
 
 
 class _Page(Mount):

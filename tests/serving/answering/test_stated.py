@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.answering import layout, quantities, spans, wanted
+from serving.answering import conflicts, layout, quantities, spans, wanted
 from serving.answering.layout import lay_out
 from serving.answering.quantities import is_quantity, quantities_in
 from serving.answering.reader import read
@@ -52,7 +52,7 @@ BUSES = (
 )
 
 
-@pytest.mark.parametrize("module", [layout, quantities, spans, wanted])
+@pytest.mark.parametrize("module", [conflicts, layout, quantities, spans, wanted])
 def test_examples(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
 

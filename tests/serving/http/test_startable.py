@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from typer.testing import CliRunner, Result
 
 from folioscope import app as command
 from retrieval.errors import InputError, StorageError
 from retrieval.manifest import MANIFEST_NAME
-from serving.http.app import make_state
+from serving.http.app import create_app, make_state
+from serving.http.database import RECORDS
 from serving.http.settings import ServerSettings, load_settings
 
 
@@ -103,6 +105,15 @@ def test_an_index_that_cannot_be_opened_is_told_in_a_sentence(tmp_path: Path) ->
     *_, said = done.stderr.splitlines()
     assert said.startswith("error: ") and "folioscope index repair" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_records_that_are_none_are_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / RECORDS).write_text("garbage" * 10)
+    app = create_app(ServerSettings(indexes={"x": tmp_path / "x"}, state=tmp_path / "state"))
+    with pytest.raises(StorageError, match="not a database"), TestClient(app):
+        pass
+    assert isinstance(app.state.failure, StorageError), "who runs it finds it there"
 
 
 def test_what_a_server_keeps_is_its_own(tmp_path: Path) -> None:
