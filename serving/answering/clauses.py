@@ -81,6 +81,8 @@ def _clauses(texts: list[str], found: list[Quantity]) -> list[tuple[int, int]]:
     what stands before its first is with it."""
     cuts = {i + 1 for i, text in enumerate(texts) if _BOUNDARY.search(text)}
     cuts |= {i for i, text in enumerate(texts) if text.lower() in _JOINS}
+    # "Between 5 and 35": its two ends are of one thing, and neither alone is it.
+    cuts -= {q.last for q in found if q.first and texts[q.first - 1].lower() == "between"}
     edges = [0]
     for cut in sorted(cuts):
         if any(q.first < cut < q.last for q in found):

@@ -28,7 +28,7 @@ _LIGHT = frozenset(
         *("much", "many", "long", "often", "more", "also", "just", "exactly", "all", "any", "each"),
         *("need", "needs", "needed", "take", "takes", "took", "taken", "get", "gets", "got", "go"),
         *("goes", "went", "come", "comes", "set", "sets", "setting", "settings", "use", "used"),
-        *("uses", "make", "made", "makes", "put", "apply", "applies", "spend", "spent", "last"),
+        *("uses", "make", "made", "makes", "put", "apply", "applies", "spend", "spent"),
         *("lasts", "run", "runs", "allowed", "required", "require", "requires", "measured", "off"),
         *(
             "content",
@@ -83,6 +83,8 @@ _SAME = (
 )
 _ONE = {word: group[0] for group in _SAME for word in group}
 _STEP = re.compile(r"\b(?:step|stage|point|item|section|clause)\s+(\d{1,2})\b", re.IGNORECASE)
+# The verb; "the last meeting" is another one than the next.
+_LASTS = re.compile(r"\bhow (?:long|many|much)\b.*\blast\b|\blast\W*$")
 _ASKS = re.compile(r"\b(?:what|which|who|whose|how|when|where)\b", re.IGNORECASE)
 _HOW_MANY = re.compile(r"\bhow many\s+(?:more\s+)?([^\W\d]+|%)", re.IGNORECASE)
 _TOKEN = re.compile(r"\d+(?:[.,'\u00a0]\d+)*(?![\w])|[^\W_]+(?:['\u2019]s\b)?|%")
@@ -188,6 +190,8 @@ def wanted(question: str) -> Wanted | None:
     years = frozenset(term for term in terms if re.fullmatch(r"(?:1[5-9]|20)\d\d", term))
     if years:
         terms.discard("year")
+    if _LASTS.search(said):
+        terms.discard("last")
     step = _STEP.search(question)
     if step:
         terms -= {step[1], *stems(step.group())}

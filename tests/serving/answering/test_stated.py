@@ -44,6 +44,12 @@ FERRY = (
     ("Departure", "Skerry", "Mainland"),
     ("Evening", "18:20", "19:40"),
 )
+BOARD = (
+    ("Minutes of the board",),
+    ("The next meeting is on 9 July 2024.",),
+    ("Last inspection", "2 March 2024"),
+    ("Breaks last 30 minutes. Store the files between 5 \u00b0C and 35 \u00b0C.",),
+)
 BUSES = (
     ("Line 9",),
     ("Stop", "Bus 1", "Bus 2"),
@@ -82,6 +88,9 @@ def said(question: str, *pages: Sequence[Sequence[str]]) -> str | None:
         ("How heavy is the pump?", SHEET, "64 kg"),
         ("What is the maximum flow?", SHEET, "42 m\u00b3/h"),
         ("How many impellers does the pump have?", SHEET, "3"),
+        ("When is the next meeting?", BOARD, "9 July 2024"),
+        ("When was the last inspection?", BOARD, "2 March 2024"),
+        ("How long does a break last?", BOARD, "30 minutes"),
         ("When does bus 2 leave Mill?", BUSES, "07:34"),
         ("When does the evening ferry leave Skerry?", FERRY, "18:20"),
     ],
@@ -96,6 +105,9 @@ def test_a_value_is_read_from_its_step_field_or_table(
     ("question", "rows"),
     [
         ("What pressure is set in step 3?", STEPS),
+        ("When was the last meeting?", BOARD),
+        ("When did the board last meet?", BOARD),
+        ("At what temperature are files stored?", BOARD),  # no single one
         ("How many minutes do I wait in step 1?", STEPS),
         ("What is the temperature of the oil?", STEPS),
         ("What temperature is set in step 3?", STEPS),  # two of them
