@@ -6,6 +6,7 @@ is killed loses little and a long build does not spend its time committing.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -197,9 +198,7 @@ def add_sources(
     skipped: dict[str, str] = {}
     for source in list(writer.skipped):
         plain = _plain(source)
-        # A folder that could not be looked into is told of anew where it still cannot.
-        gone = not Path(source).exists() or Path(source).is_dir()
-        if gone or (plain != source and Path(plain) in paths):
+        if _opened_up(Path(source)) or (plain != source and Path(plain) in paths):
             writer.clear_skip(source)
     before = frozenset(writer.documents)
     pooling = settings.pooling_of(writer.manifest)
@@ -415,6 +414,14 @@ def _write_document(
     _clear_skip(writer, document)
     for doc_id in _outdated(writer, document, count):
         writer.remove_document(doc_id)
+
+
+def _opened_up(skipped: Path) -> bool:
+    """Whether what was skipped is gone, or a folder that can be looked into by now. What a link
+    leads to is still not read."""
+    if skipped.is_symlink() or not skipped.is_dir():
+        return not os.path.exists(skipped)  # noqa: PTH110 - which never raises
+    return os.access(skipped, os.R_OK | os.X_OK)
 
 
 def _clear_skip(writer: StoreWriter, document: DocumentInfo) -> None:

@@ -30,8 +30,9 @@ _TCP, _TCP_SINCE = 3, 4
 _SYSTEM = (
     *("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/opt", "/nix/store", "/gnu/store"),
     *("/etc/fonts", "/etc/libreoffice", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives"),
-    # Without its user's name LibreOffice does not start.
-    *("/etc/passwd", "/etc/nsswitch.conf", "/etc/locale.alias", "/etc/papersize"),
+    # Without its user's name LibreOffice does not start; a directory service keeps it elsewhere.
+    *("/etc/passwd", "/etc/nsswitch.conf", "/run/systemd/userdb", "/var/lib/sss", "/run/nscd"),
+    *("/etc/locale.alias", "/etc/papersize"),
     *("/var/lib/libreoffice", "/var/spool/libreoffice", "/var/cache/fontconfig"),
     *("/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu", "/dev/urandom", "/dev/random"),
 )
@@ -39,7 +40,8 @@ _SYSTEM = (
 
 def available() -> int:
     """The version of Landlock that the kernel has; 0 if it has none, or does not use it."""
-    return max(0, _call(_CREATE, None, 0, _VERSION))
+    # Elsewhere the same numbers are other calls.
+    return max(0, _call(_CREATE, None, 0, _VERSION)) if sys.platform == "linux" else 0
 
 
 def confine(folder: Path, program: Path) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
+from collections.abc import Iterator
 from html.parser import HTMLParser
 
 # Elements that go with all they hold.
@@ -30,15 +32,20 @@ _SHOWING = frozenset(("iframe", "object", "applet", "video", "canvas", "embed", 
 _FEW_WORDS = 50
 # A picture so small is a counter of visits.
 _COUNTER = re.compile(r"[01](?:px)?")
-# How a style hides an element, and rules that do so for a class or an identifier; what holds for
-# some screens only (@media) hides nothing.
+# How a style hides an element, for good unless it comes in by itself, and how it shows it.
 _HIDES = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden|(?:font-size|opacity)\s*:\s*0*\.?0+(?![.\d])",
     re.IGNORECASE,
 )
-_RULE = re.compile(r"@[^{};]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}|([^{}]+)\{([^{}]*)\}")
-_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-_SELECTOR = re.compile(r"[\w-]*([.#][\w-]+)")
+_COMES_IN = re.compile(r"animation", re.IGNORECASE)
+_SHOWS = re.compile(
+    r"display\s*:\s*(?!none)[a-z]|visibility\s*:\s*visible|opacity\s*:\s*(?:1|0?\.0*[1-9])",
+    re.IGNORECASE,
+)
+_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
+# An element by its classes or its identifier (".a", "p.a.b", "#c"), whatever is around it.
+_SELECTOR = re.compile(r"[\w-]*((?:[.#][\w-]+)+)")
+_NAME = re.compile(r"[.#][\w-]+")
 # Elements whose end need not be written: the next of the kind ends them; a block ends a paragraph.
 _UNENDED = frozenset(("p", "li", "dt", "dd", "tr", "td", "th", "option"))
 _BLOCKS = frozenset(
@@ -51,6 +58,7 @@ _BLOCKS = frozenset(
 # Elements that go alone: each of them points elsewhere.
 _POINTERS = frozenset(("link", "base", "meta", "embed", "frame", "frameset", "source", "track"))
 _VOID = frozenset(("area", "br", "col", "hr", "img", "input", "wbr"))
+_ENDLESS = _VOID | {"base", "embed", "frame", "link", "meta", "param", "source", "track"}
 # Attributes that name something to load.
 _LOADING = frozenset(
     (
@@ -122,7 +130,9 @@ class _Cleaner(HTMLParser):
         self._in_title = False
         # What is open of an element that is hidden, from that on.
         self._hidden: list[str] = []
-        self._hiding: set[str] = set()
+        # By all names that an element must have, found by one of them: whether that hides it.
+        self._hides: dict[str, dict[frozenset[str], bool]] = {}
+        self._open: Counter[str] = Counter()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "title" and not self.title:
@@ -146,6 +156,7 @@ class _Cleaner(HTMLParser):
             self._inside.append(tag)
         elif tag not in _POINTERS and tag != "html":
             self.out.append(f"<{tag}{_attributes(tag, attrs)}>")
+            self._open[tag] += 1
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _DROPPED:
@@ -160,15 +171,29 @@ class _Cleaner(HTMLParser):
             ended = tag in _UNENDED and self._hidden == [tag]
             if ended or (self._hidden[0] == "p" and tag in _BLOCKS):
                 self._hidden = []
-        if not self._hidden:
-            names = {f".{name}" for name in (attributes.get("class") or "").split()}
-            names.add(f"#{attributes.get('id')}")
-            hides = "hidden" in attributes or _HIDES.search(attributes.get("style") or "")
-            if not hides and names.isdisjoint(self._hiding):
-                return False
-        if tag not in _VOID:
+        # A page that is hidden as a whole waits for its scripts.
+        if not self._hidden and (tag == "html" or not self._hides_itself(attributes)):
+            return False
+        if tag not in _ENDLESS:
             self._hidden.append(tag)
         return True
+
+    def _hides_itself(self, attributes: dict[str, str | None]) -> bool:
+        style = attributes.get("style") or ""
+        if "hidden" in attributes or _HIDES.search(style):
+            return True
+        if _SHOWS.search(style):
+            return False
+        names = {f".{name}" for name in (attributes.get("class") or "").split()}
+        names.add(f"#{attributes.get('id')}")
+        # The rule that asks for most names has the last word, as for browsers.
+        rules = (
+            (len(asked), hides)
+            for name in names
+            for asked, hides in self._hides.get(name, {}).items()
+            if asked <= names
+        )
+        return max(rules, default=(0, False))[1]
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "title":
@@ -182,28 +207,47 @@ class _Cleaner(HTMLParser):
                 while self._hidden.pop() != tag:
                     pass
                 return
+            if not self._open[tag]:
+                return
             self._hidden = []  # the end of what is around it
         if tag not in _POINTERS | _VOID | {"html", "body"}:
             self.out.append(f"</{tag}>")
+            self._open[tag] -= self._open[tag] > 0
 
     def handle_data(self, data: str) -> None:
         if self._in_title:
             self.title.append(data)
         elif self._inside:
             if self._inside[-1] == "style":
-                self._hiding |= _hiding(data)
+                for names, hides in _rules(data):
+                    self._hides.setdefault(min(names), {})[names] = hides
         elif self._hidden:
-            self.hidden_words += len(data.split())
+            if _DROPPED.isdisjoint(self._hidden):
+                self.hidden_words += len(data.split())
         else:
             self.words += len(data.split())
             self.out.append(html.escape(data, quote=False))
 
 
-def _hiding(style: str) -> set[str]:
-    """The classes and identifiers (".a", "#b") whose elements ``style`` hides."""
-    rules = _RULE.findall(_COMMENT.sub("", style))
-    names = (name for names, body in rules if _HIDES.search(body) for name in names.split(","))
-    return {match[1] for name in names if (match := _SELECTOR.fullmatch(name.strip()))}
+def _rules(style: str) -> Iterator[tuple[frozenset[str], bool]]:
+    """The rules of ``style`` that hide or show elements: the classes and identifiers (".a", "#b")
+    that they must have, and whether it hides them. What holds for some screens only (@media), or
+    below another rule, says nothing."""
+    # Brace by brace: a pattern for whole rules takes hours for a style that has none.
+    parts = re.split(r"([{}])", _COMMENT.sub("", style))
+    depth, head = 0, ""
+    for text, brace in zip(parts[::2], parts[1::2], strict=False):
+        if brace == "{":
+            head = text.rpartition(";")[2].strip() if not depth else head
+            depth += 1
+            continue
+        if depth == 1 and not head.startswith("@"):
+            hides = bool(_HIDES.search(text)) and not _COMES_IN.search(text)
+            if hides or _SHOWS.search(text):
+                for name in head.split(","):
+                    if match := _SELECTOR.fullmatch(name.strip()):
+                        yield frozenset(_NAME.findall(match[1])), hides
+        depth = max(0, depth - 1)
 
 
 def _is_elsewhere(attributes: dict[str, str | None]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import pypdfium2
+from numpy.typing import NDArray
 
 from indexing.reading_order import order_words
 from indexing.renderers.base import (
@@ -30,6 +31,8 @@ from retrieval.types import Box, PageWords
 _LAST = 64
 # The share of a text that a picture painted later must cover to hide it.
 _COVERED = 0.8
+# Maps have thousands of pictures: symbols, which cover nothing.
+_MOST_PICTURES = 2000
 # Marks of a note that is not shown (hidden, not viewed), and of a field for passwords.
 _UNSEEN, _SECRET = 2 | 32, 1 << 13
 # The share of a page from which on a picture on it decides how finely it is worth drawing.
@@ -203,6 +206,8 @@ class PdfiumDocument:
         raw = pypdfium2.raw
         texts: list[tuple[float, ...]] = []
         found: list[tuple[float, ...]] = []
+        # Each with how many texts were painted before it.
+        pictures: list[tuple[int, tuple[float, ...]]] = []
         for item in page.get_objects(
             filter=[raw.FPDF_PAGEOBJ_TEXT, raw.FPDF_PAGEOBJ_IMAGE], max_depth=3
         ):
@@ -210,12 +215,16 @@ class PdfiumDocument:
             if item.type == raw.FPDF_PAGEOBJ_TEXT:
                 box = _as_high_as_its_font(item, box)
             if item.type == raw.FPDF_PAGEOBJ_IMAGE:
-                found += [text for text in texts if _covers(box, text)]
-                texts = [text for text in texts if not _covers(box, text)]
+                pictures.append((len(texts), box))
             elif raw.FPDFTextObj_GetTextRenderMode(item) == raw.FPDF_TEXTRENDERMODE_INVISIBLE:
                 found.append(box)
             else:
                 texts.append(box)
+        painted = np.array(texts, np.float64).reshape(-1, 4)
+        hidden = np.zeros(len(painted), bool)
+        for before, box in pictures[:_MOST_PICTURES]:
+            hidden[:before] |= _covers(box, painted[:before])
+        found += [text for text, covered in zip(texts, hidden, strict=True) if covered]
         places = self._fractions(page, np.array(found, np.float64).reshape(-1, 4))
         return [(x0, y0, x1, y1) for x0, y0, x1, y1 in places.tolist()]
 
@@ -335,12 +344,12 @@ def _as_high_as_its_font(text: Any, box: tuple[float, ...]) -> tuple[float, ...]
     return (x0, y0, max(x1, x0 + high), max(y1, y0 + high))
 
 
-def _covers(picture: tuple[float, ...], text: tuple[float, ...]) -> bool:
-    """Whether most of ``text`` (left, bottom, right, top) lies in ``picture``."""
-    width = min(picture[2], text[2]) - max(picture[0], text[0])
-    height = min(picture[3], text[3]) - max(picture[1], text[1])
-    area = (text[2] - text[0]) * (text[3] - text[1])
-    return width > 0 and height > 0 and width * height > _COVERED * area
+def _covers(picture: tuple[float, ...], texts: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Most of which ``texts`` ``[n, 4]`` (left, bottom, right, top) lies in ``picture``."""
+    sides = np.minimum(picture[2:], texts[:, 2:]) - np.maximum(picture[:2], texts[:, :2])
+    area = (texts[:, 2:] - texts[:, :2]).prod(axis=1)
+    covered: NDArray[np.bool_] = np.maximum(sides, 0).prod(axis=1) > _COVERED * area
+    return covered & (sides > 0).all(axis=1)
 
 
 def _divides(character: str) -> bool:

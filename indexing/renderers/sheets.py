@@ -29,6 +29,8 @@ _PROPERTIES = re.compile(rb"<sheetPr\b([^>]*?)(?:/>|>(.*?)</sheetPr>)", re.DOTAL
 _FITS = re.compile(rb"<pageSetUpPr\b[^>]*/>")
 _SETUP = re.compile(rb"<pageSetup\b([^>]*?)/>")
 _SCALES = re.compile(rb"\s(?:scale|fitToWidth|fitToHeight)=(?:\"[^\"]*\"|'[^']*')")
+# Set-ups of single users come before the sheet's own, and are not what is printed.
+_VIEWS = re.compile(rb"<customSheetViews>.*?</customSheetViews>", re.DOTALL)
 _CELLS_END = re.compile(rb"</sheetData>|<sheetData\s*/>")
 _AS_WIDE_AS_A_PAGE = b' fitToWidth="1" fitToHeight="0"'
 
@@ -81,6 +83,7 @@ def fitted(sheet: bytes) -> bytes:
     attributes = own[1] if own else b""
     properties = b'<sheetPr%b>%b<pageSetUpPr fitToPage="1"/></sheetPr>' % (attributes, inside)
     cells = properties + (cells[: own.start()] + cells[own.end() :] if own else cells)
+    tail = _VIEWS.sub(b"", tail)
     setup = _SETUP.search(tail)
     if setup is None:
         side = b' orientation="landscape"' if columns > _UPRIGHT_COLUMNS else b""

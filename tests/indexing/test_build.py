@@ -202,6 +202,20 @@ def test_bad_files_are_said_one_by_one_and_only_they_are_retried(index: Index, b
     assert mended.skipped == () and index.status().skipped == ()
 
 
+def test_a_link_that_is_not_followed_stays_told(index: Index, books: Path) -> None:
+    """Also while something else is added; and that writes nothing."""
+    (books.parent / "elsewhere").mkdir()
+    (books / "other").symlink_to(books.parent / "elsewhere")
+    assert skipped(index.add([books])).keys() == {"other"}
+    before = index.status()
+    index.add([books / "owls.pdf"])
+    assert index.status().generation == before.generation
+    assert index.status().skipped == before.skipped != ()
+    (books / "other").unlink()
+    index.add([books])
+    assert index.status().skipped == ()
+
+
 def test_a_file_that_breaks_keeps_its_pages_and_is_forgiven_when_restored(
     index: Index, books: Path
 ) -> None:

@@ -184,6 +184,23 @@ CLEANED = [
     ("<style>.q,#r{visibility:hidden}</style><i class='p q'>no</i><b id=r>no</b>c", "c"),
     ("<style>@media print{.q{display:none}}</style><i class=q>b</i>", '<i class="q">b</i>'),
     ("<img hidden src='data:image/png;base64,AA'>b", "b"),
+    ("<embed src=a.mid hidden=true><p>b</p>", "<p>b</p>"),
+    ("<div hidden></b>no</div>b", "b"),
+    ("<style><!-- @import url(x); .q{display:none}</style><i class=q>no</i>b", "b"),
+    (
+        "<style>.q .r{color:red} .r{x:y; .q{display:none}}</style><i class=q>b</i>",
+        '<i class="q">b</i>',
+    ),
+    (
+        "<style>.q{display:none}.q.r{display:block}</style><i class='q r'>b</i>",
+        '<i class="q r">b</i>',
+    ),
+    ("<style>.q{opacity:0;animation:in 1s}</style><i class=q>b</i>", '<i class="q">b</i>'),
+    (
+        "<style>.q{display:none}</style><i class=q style='display:block'>b</i>",
+        '<i class="q" style="display:block">b</i>',
+    ),
+    (f"<style>{'a ' * 200_000}</style>{'<style>/*</style>' * 2}b", "b"),
 ]
 
 
@@ -205,6 +222,8 @@ def test_a_web_page_keeps_what_it_says_and_loads_nothing(given: str, kept: str) 
         (f"<p>{'Dues ' * 60}</p><script>count()</script>", ()),
         ("<p>Dues</p><p hidden>Wire it all</p>", ("hidden-text",)),
         ("<style>.menu{display:none}</style><p>Dues</p><i class=menu></i>", ()),
+        ("<p>Dues</p><svg hidden><title>Menu</title></svg>", ()),
+        (f"<p>{'Dues ' * 60}</p><div hidden><script>count(1, 2)</script></div>", ()),
     ],
 )
 def test_what_a_web_page_shows_and_loses_is_told(page: str, flags: tuple[str, ...]) -> None:
@@ -237,6 +256,7 @@ def test_a_sheet_is_read_whole_and_its_rows_are_not_cut(tmp_path: Path) -> None:
         (b"<sheetPr codeName='a'/>", b"<pageSetup scale='60' r:id='b' />", b"<pageSetup r:id='b' "),
         (
             b'<sheetPr><tabColor rgb="0"/><pageSetUpPr fitToPage="0"/></sheetPr>',
+            b"<customSheetViews><customSheetView><pageSetup/></customSheetView></customSheetViews>"
             b'<pageMargins left="1"/><pageSetup fitToHeight="1" orientation="portrait"/>',
             b'<pageSetup orientation="portrait" fitToWidth="1" fitToHeight="0"/>',
         ),
