@@ -35,9 +35,10 @@ def checked(response: httpx.Response) -> httpx.Response:
     if response.is_success:
         return response
     try:
-        problem = response.json()
+        said = response.json()
     except ValueError:
-        problem = {}
+        said = None
+    problem = said if isinstance(said, dict) else {}  # a proxy may say anything
     after = response.headers.get("Retry-After")
     raise refusal({"retry_after": after, **problem}, response.status_code, response.reason_phrase)
 

@@ -14,6 +14,7 @@ from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from serving.http.problems import Problem
 from serving.http.schemas import Metadata
@@ -63,12 +64,14 @@ class UploadForm:
 
 @asynccontextmanager
 async def upload_form(request: Request, most_files: int) -> AsyncIterator[UploadForm]:
-    """Receive an upload. Raises ``Problem`` 413 for too many files, 422 for a form without any or
-    with fields that cannot be used, 503 if there is no room for it."""
+    """Receive an upload. Raises ``Problem`` 400 if it breaks off, 413 for too many files, 422 for a
+    form without any or with fields that cannot be used, 503 if there is no room for it."""
     try:
         form = await request.form(max_files=most_files, max_fields=_MOST_FIELDS)
     except HTTPException as error:
         raise _unusable(str(error.detail), most_files) from error
+    except ClientDisconnect as error:  # nobody's fault here; the log should not say so
+        raise Problem(400, "cut-off", "The upload broke off.", "Send it again.") from error
     except OSError as error:
         raise no_room("The upload") from error
     try:

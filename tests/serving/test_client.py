@@ -15,6 +15,7 @@ from PIL import Image
 
 from retrieval.errors import InputError, ServiceError
 from serving.client import ApiError, AsyncClient, Client
+from serving.client_calls import checked
 from serving.client_events import EventLines
 from serving.client_files import ReadInThread
 
@@ -123,6 +124,13 @@ def test_an_answer_of_another_version_is_said() -> None:
     lines = EventLines()
     with pytest.raises(ServiceError, match=r"question: .*another version"):
         [lines.event(line) for line in ("event: answer", "data: {}", "")]
+
+
+def test_what_a_proxy_says_is_a_refusal_too() -> None:
+    for said in (httpx.Response(502, json=["x"]), httpx.Response(502, text="<h1>Bad gateway")):
+        with pytest.raises(ApiError) as refused:
+            checked(said)
+        assert refused.value.status == 502
 
 
 def test_a_server_that_is_not_there_is_said() -> None:

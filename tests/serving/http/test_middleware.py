@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 from collections.abc import Iterator
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
 
 from indexing.index import Index
 from serving.http.app import create_app
+from serving.http.forms import upload_form
 from serving.http.jobs import Job, Jobs
 from serving.http.lane import Lane
+from serving.http.problems import Problem
 from serving.http.settings import ServerSettings
 from serving.http.state import ServerState
 
@@ -72,6 +76,27 @@ def test_a_refusal_is_a_problem_with_an_id_that_the_log_has(
     assert problem["request_id"] == response.headers["x-request-id"]
     logged = [getattr(record, "request_id", "") for record in caplog.records]
     assert problem["request_id"] in logged
+
+
+def test_an_upload_that_breaks_off_is_no_error_of_the_server() -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.pdf"\r\n\r\n%PDF'
+    coming = [
+        {"type": "http.request", "body": head, "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> dict[str, Any]:
+        return coming.pop(0)
+
+    async def upload() -> None:
+        headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+        scope = {"type": "http", "method": "POST", "path": "/v1/documents", "headers": headers}
+        async with upload_form(Request(scope, receive), 5):
+            raise AssertionError("there is no whole form")
+
+    with pytest.raises(Problem) as refused:
+        asyncio.run(upload())
+    assert (refused.value.status, refused.value.code) == (400, "cut-off") and not coming
 
 
 def test_an_error_that_nobody_thought_of_has_an_id_and_tells_nothing(
