@@ -90,19 +90,27 @@ def test_a_document_read_anew_before_its_removal_is_removed(settings: ServerSett
     """One that the command line added: asked twice to be read anew, then to be removed."""
     jobs = Jobs(Database(settings.state / RECORDS))
     with Index.open(settings.indexes["default"]) as index:
-        old, other = index.documents()
+        other, old = sorted(index.documents(), key=lambda row: -row["pages"])
     file = {"path": old["source"], "metadata": {"team": "bats"}}
     reread = {"add": [file], "remove": [old["doc_id"]]}
     asked = [jobs.put("default", "reindex", "key", reread) for _ in "12"]
     asked.append(jobs.put("default", "remove", "key", {"add": [], "remove": [old["doc_id"]]}))
     with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
-        ended = [client.get(f"/v1/jobs/{job.id}?wait=60").json() for job in asked]
+        ended = [_ended(client, job.id) for job in asked]
         listed = client.get("/v1/documents").json()["documents"]
     assert [job["state"] for job in ended] == ["done"] * 3
     ids = [old["doc_id"], *(job["result"]["documents"][0]["id"] for job in ended[:2])]
     assert len(set(ids)) == 3, "each reading has an id of its own"
     assert ended[2]["result"]["pages_removed"] == old["pages"]
     assert [document["id"] for document in listed] == [other["doc_id"]]
+
+
+def _ended(client: TestClient, job_id: str) -> dict[str, Any]:
+    """A job after its end, however long a busy machine takes."""
+    while True:
+        job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}", params={"wait": 20}).json()
+        if job["state"] not in ("queued", "running"):
+            return job
 
 
 def ingest(index: Path, *work: dict[str, Any], fault: str = "") -> subprocess.CompletedProcess[str]:
