@@ -65,8 +65,9 @@ def url(server: ServedIndex) -> str:
 def filled(url: str, sample_documents: Path) -> str:
     """The same server, with documents: another test may have put them there."""
     with Client(url) as client:
-        if not client.documents().total:
-            client.upload([sample_documents / "tarnfield-annual-report-2024.pdf"], wait=60)
+        empty = not client.documents().total
+    if empty:
+        _put(url, sample_documents / "tarnfield-annual-report-2024.pdf")
     return url
 
 
