@@ -8,6 +8,7 @@ and the system's own. The PDF is kept in the cache: the picture of a hit is draw
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -24,10 +25,11 @@ from indexing import confined
 from indexing.derived import derived, workspace
 from indexing.media_types import DOC, DOCX, HTML, PPT, PPTX, RTF, XLS, XLSX
 from indexing.renderers import html_cleaning
-from indexing.renderers.sheets import write_printable
+from indexing.renderers.sheets import PACKED, write_printable
 from indexing.settings import IntakeSettings, raise_limit
 from retrieval.errors import InputError
 
+_log = logging.getLogger(__name__)
 _VERSION = 3
 _WATCH_SECONDS = 2.0
 # The limit of processor time that a program inherits is the reader's, for a page. No file that it
@@ -151,9 +153,10 @@ def left_out(path: Path, media_type: str) -> tuple[str, ...]:
         return ()
     try:
         with zipfile.ZipFile(path) as archive:
-            links = (name for name in archive.namelist() if name.endswith(".rels"))
             found = any(
-                _LINKED_PICTURE.search(archive.open(name).read(_MOST_LINKS)) for name in links
+                _LINKED_PICTURE.search(archive.open(entry).read(_MOST_LINKS))
+                for entry in archive.infolist()
+                if entry.filename.endswith(".rels") and entry.compress_type in PACKED
             )
     except (OSError, zipfile.BadZipFile, ValueError, EOFError, RuntimeError, zlib.error):
         return ()  # what is wrong with it LibreOffice finds out
@@ -178,6 +181,7 @@ def _check_unpacked(path: Path, settings: IntakeSettings) -> None:
 def _convert(
     path: Path, source: Path, folder: Path, settings: IntakeSettings, alive: Callable[[], None]
 ) -> None:
+    _warn_if_open()
     profile = folder / "profile"
     _write_profile(profile)
     command = [
@@ -252,6 +256,16 @@ def _write_profile(profile: Path) -> None:
         f'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">{items}</oor:items>\n',
         "utf-8",
     )
+
+
+@cache
+def _warn_if_open() -> None:
+    if not confined.available():
+        _log.warning(
+            "this system cannot keep LibreOffice from other files (Linux 5.13 on can, with "
+            "Landlock): a document may show pictures that lie on this machine; read documents of "
+            "strangers elsewhere, or in a container"
+        )
 
 
 @cache

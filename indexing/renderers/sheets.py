@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+# How a part may be packed, by the format's standard.
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _BOOK = "xl/workbook.xml"
 _SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
 # What is larger is copied as it is: it is read whole, and has more rows than anyone prints.
@@ -41,6 +43,8 @@ def write_printable(path: Path, to: Path, alive: Callable[[], None]) -> bool:
     try:
         with zipfile.ZipFile(path) as archive, zipfile.ZipFile(to, "w") as copy:
             for entry in archive.infolist():
+                if entry.compress_type not in PACKED:
+                    return False
                 change = _change_of(entry)
                 if change is not None:
                     copy.writestr(entry.filename, change(archive.read(entry)))

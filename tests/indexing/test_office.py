@@ -90,6 +90,25 @@ def test_a_conversion_has_limits_of_its_own(
     assert (seconds, blocks) == (6002, settings.max_unpacked_mb * 1_000_000 // 512)
 
 
+def test_a_system_that_cannot_confine_says_so_and_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = tmp_path / "soffice.bin"
+    program.write_text('#!/bin/sh\nfor to; do :; done\necho > "${to%.docx}.pdf"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("FOLIOSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(office, "program", lambda: str(program))
+    monkeypatch.setattr(confined, "available", lambda: 0)
+    office._warn_if_open.cache_clear()
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.docx"
+        path.write_bytes(samples.docx([name]))
+        with office.converted(path, office.DOCX, _QUIET, lambda: None) as made:
+            assert made.exists()
+    office._warn_if_open.cache_clear()
+    assert caplog.text.count("Landlock") == 1
+
+
 @needs_office
 def test_nothing_that_a_document_points_to_is_loaded(tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
@@ -228,6 +247,16 @@ def test_a_web_page_keeps_what_it_says_and_loads_nothing(given: str, kept: str) 
 )
 def test_what_a_web_page_shows_and_loses_is_told(page: str, flags: tuple[str, ...]) -> None:
     assert left_out(page.encode()) == flags
+
+
+def test_parts_packed_as_no_office_packs_them_are_left_to_libreoffice(tmp_path: Path) -> None:
+    path, to = tmp_path / "dues.xlsx", tmp_path / "to.xlsx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("_rels/.rels", b"dues" * 99)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:45] + bytes(9) + whole[54:])
+    assert office.left_out(path, office.XLSX) == ()
+    assert not sheets.write_printable(path, to, lambda: None)
 
 
 def test_a_letter_tells_of_a_picture_that_it_does_not_hold(tmp_path: Path) -> None:
