@@ -198,13 +198,16 @@ def pixel_part(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
 
 
 def united(boxes: list[Box]) -> list[Box]:
-    """``boxes``, those that touch put together; none where there are more than a page of text has
-    pictures."""
+    """What of ``boxes`` is on the page, those that touch put together; none where there are more
+    than a page of text has pictures."""
     if len(boxes) > _MOST_PICTURES:
         return []
     groups: list[Box] = []
-    for box in boxes:
-        one, apart = box, []
+    for x0, y0, x1, y1 in boxes:
+        one: Box = (max(x0, 0.0), max(y0, 0.0), min(x1, 1.0), min(y1, 1.0))
+        if one[0] >= one[2] or one[1] >= one[3]:
+            continue
+        apart: list[Box] = []
         for other in groups:
             if _touch(one, other):
                 one = (

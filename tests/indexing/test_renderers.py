@@ -172,6 +172,21 @@ def test_pictures_on_a_page_are_measured(tmp_path: Path, renderer: RendererChoic
 
 
 @both
+def test_of_pictures_only_what_is_on_the_page_counts(
+    tmp_path: Path, renderer: RendererChoice
+) -> None:
+    document = pymupdf.open()
+    page = document.new_page(width=400, height=400)
+    pixels = samples.saved(samples.picture(size=(64, 64)), "PNG")
+    for place in ((-100, 100, 100, 300), (100, -90, 200, -10), (410, 0, 500, 90)):
+        page.insert_image(pymupdf.Rect(*place), stream=pixels)
+    document.save(tmp_path / "a.pdf")
+    with opened(tmp_path / "a.pdf", renderer) as opened_document:
+        (found,) = opened_document.pictures(0)
+    assert found == pytest.approx((0, 0.25, 0.25, 0.75), abs=0.01)
+
+
+@both
 def test_a_page_of_many_metres_is_painted_within_the_pixels(
     tmp_path: Path, renderer: RendererChoice
 ) -> None:
