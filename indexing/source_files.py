@@ -73,8 +73,9 @@ def _look_below(folder: Path, found: dict[Path, None], others: dict[Path, None])
         closed += [path for path in linked if not path.resolve().is_relative_to(top)]
         inside += [Path(at, name) for name in files if not name.startswith(".")]
     indexes = {below.parent for below in inside if below.name == MANIFEST_NAME}
-    for below in sorted([*inside, *closed]):
-        if below in closed:
+    told = frozenset(closed)
+    for below in sorted([*inside, *told]):
+        if below in told:
             found[plain_path(below)] = None
         elif _is_device(below):
             continue
