@@ -72,7 +72,7 @@ def _of_sentence(
             quantity.text, members[first:last], members, quantity.dimension, quantity.unit,
             stems(said), stems(lead) | above, said, step, bool(_EVERY.search(before)),
             bool(_NOT.search(" ".join(texts[a:b]))), frozenset(_YEAR.findall(said)),
-            stems(after),
+            stems(after), frozenset() if not a else stems(lead) - stems(said) - above,
         )  # fmt: skip
 
 

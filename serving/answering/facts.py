@@ -22,7 +22,8 @@ class Fact:
     """A value and what the page says of it. ``own``: stems of its label and its column's head, or
     of its clause; ``wider``: of the sentence's subject and the headings above. ``label``: the own
     words as written. ``members`` are the value's words, ``around`` those to quote. ``step``: the
-    number of its step; ``years`` of its column; ``counted``: stems of the words right after it."""
+    number of its step; ``years`` of its column; ``counted``: stems of the words right after it;
+    ``lead``: those of ``wider`` that only the sentence's first clause has, if that is another."""
 
     text: str
     members: Indices
@@ -37,6 +38,7 @@ class Fact:
     denied: bool = False
     years: frozenset[str] = frozenset()
     counted: frozenset[str] = field(default=frozenset())
+    lead: frozenset[str] = frozenset()
     tabular: bool = False
 
 

@@ -79,6 +79,7 @@ _COMPUTED = re.compile(
     + "|".join(
         (
             "difference|gap|ratio|average|sum of|combined|how much (?:more|less|higher)",
+            "how many (?:more|fewer|less) .*than",
             "change[ds]?|growth|grow|grew|increase[ds]?|decrease[ds]?|compare[ds]?|margin|turnover",
             "how many (?:figures|charts|tables|pages|images|pictures|times)",
             "how many .*(?:mention|appear|include[ds]? in the document)[a-z]*",

@@ -30,7 +30,8 @@ _GENERIC = frozenset(
         *("thousand", "billion", "answer", "question", "pleas", "respons", "round", "decimal"),
     )
 )
-_WHOLE = frozenset(("total", "sum", "overall"))
+# Words of a label or a clause that make of its value no other one.
+_NEUTRAL = frozenset(("total", "sum", "overall", *map(stem, ("then", "but", "while", "whereas"))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +143,9 @@ def _fits(asked: Wanted, page: EvidencePage, fact: Fact, about: frozenset[str]) 
     held = len(own) + bool(measured) + bool(asked.counted and asked.counted in fact.counted)
     if not own and not measured and not asked.step and not asked.counted:
         return None
-    extra = len(fact.own - asked.terms - _WHOLE) - len(measured)
+    extra = len(fact.own - asked.terms - _NEUTRAL) - len(measured)
+    if extra > 0 and needed & fact.lead - about:
+        return None  # of "the old one holds 4 l, the new one 6 l" the second is not the old one's
     return Stated(page, fact, held, max(0, extra))
 
 

@@ -50,6 +50,10 @@ BOARD = (
     ("Last inspection", "2 March 2024"),
     ("Breaks last 30 minutes. Store the files between 5 \u00b0C and 35 \u00b0C.",),
 )
+TANKS = (
+    ("Managers have 30 days of leave, staff 25 days.",),
+    ("The old tank held 400 l, the new tank holds 650 l.",),
+)
 BUSES = (
     ("Line 9",),
     ("Stop", "Bus 1", "Bus 2"),
@@ -91,6 +95,9 @@ def said(question: str, *pages: Sequence[Sequence[str]]) -> str | None:
         ("When is the next meeting?", BOARD, "9 July 2024"),
         ("When was the last inspection?", BOARD, "2 March 2024"),
         ("How long does a break last?", BOARD, "30 minutes"),
+        ("How many days of leave do staff have?", TANKS, "25 days"),
+        ("How many days of leave do managers have?", TANKS, "30 days"),
+        ("How many litres does the new tank hold?", TANKS, "650 l"),
         ("When does bus 2 leave Mill?", BUSES, "07:34"),
         ("When does the evening ferry leave Skerry?", FERRY, "18:20"),
     ],
@@ -106,6 +113,8 @@ def test_a_value_is_read_from_its_step_field_or_table(
     [
         ("What pressure is set in step 3?", STEPS),
         ("When was the last meeting?", BOARD),
+        ("How many litres does the old tank hold?", TANKS),  # it says "held"
+        ("How many more days of leave do managers have than staff?", TANKS),
         ("When did the board last meet?", BOARD),
         ("At what temperature are files stored?", BOARD),  # no single one
         ("How many minutes do I wait in step 1?", STEPS),
