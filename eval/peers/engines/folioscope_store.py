@@ -40,7 +40,7 @@ from retrieval.types import (
 
 _CANDIDATES = (50, 100, 200, 400, 800)
 # Quicker: fewer pages read, of few or none that are looked at by the signs of their patches.
-_QUICK_CANDIDATES, _QUICK_SIGNS = (10, 20, 50), (0, 16_000, 32_000)
+_QUICK_CANDIDATES, _QUICK_SIGNS = (10, 20, 30, 50), (0, 16_000, 32_000)
 _SIGNS = CandidateSettings().signed_patches
 # Every page scored from memory, as far as a machine of 24 GB goes well.
 _RESIDENT_UP_TO, _RESIDENT_MB = 100_000, 4000.0
@@ -180,7 +180,9 @@ class FolioscopeHalf(Folioscope):
 
     def settings(self, pages: int, text: bool) -> Sequence[Setting]:
         signs = pages * _PATCHES_A_PAGE
-        closest = [_by_vectors(n, signs) for n in _CLOSEST_CANDIDATES if n < pages]
+        closest: list[Setting] = []
+        if pages <= _THOROUGH_FROM:
+            closest = [_by_vectors(n, signs) for n in _CLOSEST_CANDIDATES if n < pages]
         if pages <= _RESIDENT_UP_TO:
             closest.append(Setting("vectors", {"lanes": "in memory", "candidates": pages}))
         return closest
